@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* AH output (RFC 4302 3.3) */
+#include <net/ah.h>
+
+#include "ah.h"
+#include "crypt.h"
+#include "tx.h"
+
+/*
+ *	+-------------+---------------+-----------+----------------------+
+ *	| next header | length/4 - 2  | reserved  |          SPI         |
+ *	+-------------+---------------+-----------+----------------------+
+ *	| sequence number, low half   | ICV, then zeros up to the length |
+ *	+-----------------------------+----------------------------------+
+ */
+static void ah_tx_header(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	struct ip_auth_hdr *ah = ip_auth_hdr(skb);
+
+	ah->nexthdr = *skb_mac_header(skb);
+	*skb_mac_header(skb) = IPPROTO_AH;
+	ah->hdrlen = sa->hdrlen / 4 - 2;
+	ah->reserved = 0;
+	ah->spi = sa->x->id.spi;
+	ah->seq_no = htonl(seq);
+	memset(ah->auth_data, 0, sa->hdrlen - sizeof(*ah));
+}
+
+static void ah_tx_finish(struct ipsec_req *req)
+{
+	memcpy(ip_auth_hdr(req->skb)->auth_data, req->icv, req->sa->icvlen);
+}
+
+/**
+ * ipsec_ah_output() - type->output of AH
+ * @x: the SA
+ * @skb: the payload; the transport header is where AH goes, the mac header
+ *	points at the byte that names the next header
+ *
+ * Context: any; does not sleep.
+ * Return: 0, -errno (the skb stays the core's), or -EINPROGRESS (it is ours
+ * until xfrm_output_resume()).
+ */
+int ipsec_ah_output(struct xfrm_state *x, struct sk_buff *skb)
+{
+	struct ipsec_sa *sa = ipsec_sa(x);
+	u64 seq = ipsec_tx_seq(skb);
+	struct ipsec_req *req;
+
+	if (unlikely(!ipsec_tx_fits(sa, skb, 0)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
+	if (unlikely(skb_cow_head(skb, 0)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
+
+	__skb_push(skb, -skb_network_offset(skb));
+	ah_tx_header(sa, skb, seq);
+	req = ipsec_ah_map(sa, skb, seq, true);
+	if (IS_ERR(req))
+		return ipsec_drop(sa, seq, PTR_ERR(req) == -ENOMEM ?
+				  IPSEC_DROP_TX_NOMEM : IPSEC_DROP_TX_HEADER);
+	return ipsec_tx_run(req, ipsec_req_digest, ah_tx_finish);
+}

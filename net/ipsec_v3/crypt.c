@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Life of a request: get, map, run, complete. The only per-packet caller of the
+ * crypto API.
+ *
+ * A request lies in one piece of memory:
+ *
+ *	+------------------+-------------------+---------------+---------+
+ *	| struct ipsec_req | transform request | scatterlist[] | scratch |
+ *	+------------------+-------------------+---------------+---------+
+ *
+ * and its scatterlist is
+ *
+ *	ESP	{AAD | IV in scratch} {ciphertext | ICV in the packet}
+ *	AH	{canonical header in scratch} {payload in the packet} {high half}
+ *
+ * so that nothing which is authenticated but not sent ever enters the packet.
+ */
+#include <linux/crypto.h>
+#include <linux/percpu.h>
+#include <linux/slab.h>
+
+#include "crypt.h"
+
+/* big enough for every stock cipher's request and a packet in 17 fragments */
+#define IPSEC_REQ_CACHED	2048
+
+/* One request per CPU waits here for the next packet: a packet that finishes on
+ * the spot, as nearly all do, costs no allocation. A request that the crypto API
+ * keeps (-EINPROGRESS) is simply not here, and the next packet allocates.
+ */
+static DEFINE_PER_CPU(struct ipsec_req *, ipsec_req_cache);
+
+union ipsec_tfm_req {
+	struct aead_request	aead;
+	struct ahash_request	ahash;
+};
+
+static union ipsec_tfm_req *req_tfm(struct ipsec_req *req)
+{
+	return PTR_ALIGN((void *)(req + 1), __alignof__(union ipsec_tfm_req));
+}
+
+static struct ipsec_req *req_alloc(size_t size)
+{
+	struct ipsec_req *req;
+	bool cached = size <= IPSEC_REQ_CACHED;
+
+	req = cached ? this_cpu_xchg(ipsec_req_cache, NULL) : NULL;
+	if (req)
+		return req;
+
+	req = kmalloc(cached ? IPSEC_REQ_CACHED : size, GFP_ATOMIC | __GFP_NOWARN);
+	if (req)
+		req->cached = cached;
+	return req;
+}
+
+/**
+ * ipsec_req_get() - a request for one packet
+ * @sa: the SA; outlives the request because @skb holds it
+ * @skb: the packet, stays the caller's
+ * @seq: its full sequence number
+ * @nsg: scatterlist entries, the one of the scratch included
+ * @scratch: bytes of scratch
+ *
+ * Context: any; does not sleep.
+ * Return: the request, or NULL without memory.
+ */
+struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
+				u64 seq, unsigned int nsg, unsigned int scratch)
+{
+	size_t sg_at = ALIGN(ALIGN(sizeof(struct ipsec_req),
+				   __alignof__(union ipsec_tfm_req)) +
+			     sizeof(union ipsec_tfm_req) + sa->reqsize,
+			     __alignof__(struct scatterlist));
+	size_t scratch_at = sg_at + nsg * sizeof(struct scatterlist);
+	struct ipsec_req *req = req_alloc(scratch_at + scratch);
+
+	if (unlikely(!req))
+		return NULL;
+
+	req->sa = sa;
+	req->skb = skb;
+	req->stash = NULL;
+	req->wait = NULL;
+	req->seq = seq;
+	req->scratchlen = scratch;
+	req->sg = (void *)req + sg_at;
+	req->scratch = (void *)req + scratch_at;
+	sg_init_table(req->sg, nsg);
+	sg_set_buf(req->sg, req->scratch, scratch);
+	return req;
+}
+
+/**
+ * ipsec_req_put() - the request is done
+ * @req: the request; what it points to stays the caller's
+ *
+ * Context: any.
+ */
+void ipsec_req_put(struct ipsec_req *req)
+{
+	if (req->cached && !this_cpu_cmpxchg(ipsec_req_cache, NULL, req))
+		return;
+	kfree(req);
+}
+
+/**
+ * ipsec_req_map() - put a range of the packet behind the scratch
+ * @req: the request, got with enough scatterlist entries
+ * @offset: first byte, from skb->data
+ * @len: bytes
+ *
+ * AH with ESN gets the high half of the sequence number as the last entry
+ * (RFC 4302 3.3.3.2.2).
+ *
+ * Return: 0 or -errno.
+ */
+int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len)
+{
+	struct scatterlist *sg = req->sg + 1;
+	struct sk_buff *skb = req->skb;
+	int n = 0;
+
+	if (likely(len && !skb_is_nonlinear(skb))) {
+		sg_set_buf(sg, skb->data + offset, len);
+		n = 1;
+	} else if (len) {
+		n = skb_to_sgvec_nomark(skb, sg, offset, len);
+		if (n < 0)
+			return n;
+	}
+	req->len = len;
+	if (req->sa->esn && req->sa->rx == &ipsec_ah_rx) {
+		req->tail = htonl(req->seq >> 32);
+		sg_set_buf(sg + n++, &req->tail, sizeof(req->tail));
+	}
+	sg_mark_end(req->sg + n);
+	return 0;
+}
+
+IPSEC_CRYPTO_DONE(req_complete)
+{
+	struct ipsec_req *req = data;
+	struct net *net = xs_net(req->sa->x);
+
+	/* left the backlog, not finished */
+	if (err == -EINPROGRESS)
+		return;
+	req->done(req, err);
+	ipsec_netns_idle(net);
+}
+
+/* a request that waits may also queue where the driver is full */
+static u32 req_flags(const struct ipsec_req *req)
+{
+	return req->wait ? CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP : 0;
+}
+
+static struct aead_request *req_aead(struct ipsec_req *req, unsigned int len)
+{
+	struct aead_request *aead = &req_tfm(req)->aead;
+
+	aead_request_set_tfm(aead, req->sa->aead);
+	aead_request_set_callback(aead, req_flags(req),
+				  req->wait ? crypto_req_done : req_complete,
+				  req->wait ?: (void *)req);
+	aead_request_set_crypt(aead, req->sg, req->sg, len, req->icv);
+	aead_request_set_ad(aead, req->scratchlen);
+	return aead;
+}
+
+/**
+ * ipsec_req_encrypt() - encrypt and authenticate what is mapped
+ * @req: mapped request; the ICV's place is the end of the mapping
+ *
+ * Return: 0, -EINPROGRESS (@req->done follows) or -errno.
+ */
+int ipsec_req_encrypt(struct ipsec_req *req)
+{
+	return crypto_aead_encrypt(req_aead(req, req->len - req->sa->icvlen));
+}
+
+/**
+ * ipsec_req_decrypt() - verify and decrypt what is mapped
+ * @req: mapped request; the mapping ends with the ICV
+ *
+ * Return: 0, -EBADMSG, -EINPROGRESS (@req->done follows) or -errno.
+ */
+int ipsec_req_decrypt(struct ipsec_req *req)
+{
+	return crypto_aead_decrypt(req_aead(req, req->len));
+}
+
+/**
+ * ipsec_req_digest() - compute AH's ICV into @req->icv
+ * @req: mapped request
+ *
+ * Return: 0, -EINPROGRESS (@req->done follows) or -errno.
+ */
+int ipsec_req_digest(struct ipsec_req *req)
+{
+	struct ahash_request *ahash = &req_tfm(req)->ahash;
+	unsigned int len = req->scratchlen + req->len;
+
+	if (req->sa->esn)
+		len += sizeof(req->tail);
+	ahash_request_set_tfm(ahash, req->sa->ahash);
+	ahash_request_set_callback(ahash, req_flags(req),
+				   req->wait ? crypto_req_done : req_complete,
+				   req->wait ?: (void *)req);
+	ahash_request_set_crypt(ahash, req->sg, req->icv, len);
+	return crypto_ahash_digest(ahash);
+}
+
+/**
+ * ipsec_req_run() - start a request
+ * @req: mapped request, @req->done set
+ * @run: one of the three above
+ *
+ * A request that the crypto API keeps holds up the end of its namespace, and so
+ * the SA's counters and devices are there when it is done.
+ *
+ * Context: any; does not sleep.
+ * Return: 0, -EINPROGRESS (the request is not ours any more) or -errno.
+ */
+int ipsec_req_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req))
+{
+	struct net *net = xs_net(req->sa->x);
+	int err;
+
+	ipsec_netns_busy(net);
+	err = run(req);
+	if (likely(err != -EINPROGRESS))
+		ipsec_netns_idle(net);
+	return err;
+}
+
+/**
+ * ipsec_req_wait() - run a request to its end
+ * @req: mapped request
+ * @run: one of the three above
+ *
+ * Context: process context, sleeps.
+ * Return: what @run says in the end, never -EINPROGRESS.
+ */
+int ipsec_req_wait(struct ipsec_req *req, int (*run)(struct ipsec_req *req))
+{
+	DECLARE_CRYPTO_WAIT(wait);
+
+	req->wait = &wait;
+	return crypto_wait_req(run(req), &wait);
+}
+
+/**
+ * ipsec_crypt_teardown() - free the cached requests
+ *
+ * Context: module unload, when no packet can be under way any more.
+ */
+void ipsec_crypt_teardown(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		kfree(xchg(per_cpu_ptr(&ipsec_req_cache, cpu), NULL));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _IPSEC_V3_CRYPT_H
+#define _IPSEC_V3_CRYPT_H
+
+#include "ipsec.h"
+
+/**
+ * struct ipsec_req - one packet on its way through the crypto API
+ * @sa: the SA; the packet holds the reference (secpath or dst)
+ * @skb: the packet, ours until the request is done
+ * @stash: RX: untouched copy for a second try, or NULL
+ * @done: called when the crypto API finishes the request later; puts it
+ * @finish: TX: completes the packet after success
+ * @wait: set while ipsec_req_wait() runs the request, NULL otherwise
+ * @seq: full sequence number
+ * @len: bytes of the packet that are mapped
+ * @scratchlen: bytes at @scratch
+ * @scratch: what is hashed but not sent: ESP's AAD and IV, AH's canonical
+ *	header
+ * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
+ * @tail: the high half of the sequence number behind AH's payload
+ * @sg: scatterlist, @sg[0] is the scratch
+ * @cached: this request goes back to the per-CPU cache
+ *
+ * Behind the struct lie the transform's request, the scatterlist and the
+ * scratch; only crypt.c knows how.
+ */
+struct ipsec_req {
+	struct ipsec_sa		*sa;
+	struct sk_buff		*skb;
+	struct sk_buff		*stash;
+	void			(*done)(struct ipsec_req *req, int err);
+	void			(*finish)(struct ipsec_req *req);
+	struct crypto_wait	*wait;
+	u64			seq;
+	unsigned int		len;
+	unsigned int		scratchlen;
+	bool			cached;
+	__be32			tail;
+	u8			*scratch;
+	struct scatterlist	*sg;
+	u8			icv[IPSEC_ICV_MAX] __aligned(8);
+};
+
+struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
+				u64 seq, unsigned int nsg, unsigned int scratch);
+void ipsec_req_put(struct ipsec_req *req);
+int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len);
+
+int ipsec_req_encrypt(struct ipsec_req *req);
+int ipsec_req_decrypt(struct ipsec_req *req);
+int ipsec_req_digest(struct ipsec_req *req);
+int ipsec_req_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req));
+int ipsec_req_wait(struct ipsec_req *req, int (*run)(struct ipsec_req *req));
+
+void ipsec_crypt_teardown(void);
+
+#endif

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* ESP input (RFC 4303 3.4) */
+#include <linux/unaligned.h>
+#include <net/esp.h>
+
+#include "crypt.h"
+#include "esp_wire.h"
+#include "rx.h"
+
+/* 0, or the reason why these lengths cannot be a packet of this SA */
+static int esp_rx_check(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	unsigned int clen;
+
+	if (skb->len < sa->hdrlen + sizeof(struct esp_trailer) + sa->icvlen)
+		return IPSEC_DROP_RX_SHORT + 1;
+	clen = skb->len - sa->hdrlen - sa->icvlen;
+	if (clen & (sa->block - 1))
+		return IPSEC_DROP_RX_BLOCK + 1;
+	return 0;
+}
+
+/* {SPI | high half with ESN | low half | IV}: RFC 4303 2.2.1, RFC 4106 5 */
+static void esp_rx_aad(struct ipsec_req *req)
+{
+	const struct ipsec_sa *sa = req->sa;
+	const struct ip_esp_hdr *esp = (void *)req->skb->data;
+	unsigned int len;
+
+	len = esp_wire_aad(req->scratch, esp->spi, req->seq, sa->esn);
+	memcpy(req->scratch + len, esp->enc_data, sa->ivlen);
+	memcpy(req->icv, esp->enc_data, sa->ivlen);
+}
+
+static struct ipsec_req *esp_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	int reason = esp_rx_check(sa, skb);
+	struct ipsec_req *req;
+
+	if (unlikely(reason))
+		return ERR_PTR(ipsec_drop(sa, seq, reason - 1));
+	if (unlikely(ipsec_room_rx(sa, skb)))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
+
+	req = ipsec_req_get(sa, skb, seq, 2, sa->aadlen + sa->ivlen);
+	if (unlikely(!req))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
+	esp_rx_aad(req);
+	ipsec_req_map(req, sa->hdrlen, skb->len - sa->hdrlen);
+	return req;
+}
+
+/* RFC 4303 3.4.4.1 step 4: what the padding says must be true before it goes */
+static int esp_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	const u8 *end = skb_tail_pointer(skb) - sa->icvlen - sizeof(struct esp_trailer);
+	struct esp_trailer trailer = { end[0], end[1] };
+	unsigned int plain = skb->len - sa->hdrlen - sa->icvlen - sizeof(trailer);
+
+	if (unlikely(trailer.pad_length > plain))
+		return ipsec_drop(sa, seq, IPSEC_DROP_RX_PADLEN);
+	if (unlikely(esp_wire_trailer_check(end - trailer.pad_length, trailer.pad_length)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_RX_PADDING);
+
+	__skb_trim(skb, skb->len - trailer.pad_length - sizeof(trailer) - sa->icvlen);
+	if (sa->x->encap)
+		ipsec_encap_input(sa, skb);
+	ipsec_rx_strip(sa, skb, sa->hdrlen);
+	return trailer.next_header;
+}
+
+const struct ipsec_rx_ops ipsec_esp_rx = {
+	.prepare	= esp_rx_prepare,
+	.run		= ipsec_req_decrypt,
+	.finish		= esp_rx_finish,
+};

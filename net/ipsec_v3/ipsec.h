@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _IPSEC_V3_IPSEC_H
+#define _IPSEC_V3_IPSEC_H
+
+#include <crypto/aead.h>
+#include <crypto/hash.h>
+#include <linux/atomic.h>
+#include <linux/ip.h>
+#include <linux/scatterlist.h>
+#include <linux/skbuff.h>
+#include <linux/workqueue.h>
+#include <net/xfrm.h>
+
+#include "drop.h"
+
+#define IPSEC_IV_MAX	16	/* longest IV of any cipher that xfrm names */
+#define IPSEC_ICV_MAX	64	/* HMAC-SHA-512, untruncated */
+
+/**
+ * enum ipsec_iv - where the IV of an outgoing packet comes from
+ * @IPSEC_IV_NONE: the cipher has none
+ * @IPSEC_IV_COUNTER: must not repeat under one key: a per-SA counter, never the
+ *	sequence number, which user space may set back (RFC 4106 3.1)
+ * @IPSEC_IV_RANDOM: must be unpredictable (RFC 3602 3)
+ */
+enum ipsec_iv {
+	IPSEC_IV_NONE,
+	IPSEC_IV_COUNTER,
+	IPSEC_IV_RANDOM,
+};
+
+/**
+ * struct ipsec_budget - a token bucket: how often something costly may happen
+ * @lock: serialises the two below
+ * @tokens: how often it may still happen now
+ * @stamp: jiffies of the last refill
+ */
+struct ipsec_budget {
+	spinlock_t	lock;
+	u32		tokens;
+	unsigned long	stamp;
+};
+
+struct ipsec_req;
+
+/**
+ * struct ipsec_rx_ops - the steps of receiving that ESP and AH do differently
+ * @prepare: check lengths, make the packet ours, map it; a request ready to
+ *	run, or an ERR_PTR whose cause is counted already. Leaves the skb to the
+ *	caller
+ * @run: start the crypto operation: 0, -EINPROGRESS or -errno
+ * @verify: 0 when the ICV is right, else -EBADMSG, in constant time; NULL when
+ *	@run has said so
+ * @finish: strip what the protocol added from a verified packet; the next
+ *	header, or -errno whose cause is counted already
+ */
+struct ipsec_rx_ops {
+	struct ipsec_req	*(*prepare)(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
+	int			(*run)(struct ipsec_req *req);
+	int			(*verify)(struct ipsec_req *req);
+	int			(*finish)(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
+};
+
+extern const struct ipsec_rx_ops ipsec_esp_rx, ipsec_ah_rx;
+
+/**
+ * struct ipsec_sa - what this module keeps for one SA
+ * @type: x->type points here, so that container_of() leads from an xfrm state
+ *	to this object; a copy of @core_type
+ * @core_type: the registered type, put back before this object is freed
+ * @x: the xfrm state that owns this object
+ * @family: everything in which IPv4 and IPv6 differ, for the outer header
+ * @aead: ESP's keyed transform, also x->data as the core requires
+ * @ahash: AH's keyed transform
+ * @rx: how a received packet of this protocol is opened
+ * @hdrlen: bytes of protocol header in front of the payload: ESP with its IV,
+ *	or AH with its padded ICV
+ * @reqsize: bytes of the transform's own request
+ * @ivlen: bytes of IV on the wire
+ * @icvlen: bytes of ICV on the wire
+ * @aadlen: bytes of SPI and sequence number that are authenticated, 8 or 12
+ * @block: bytes of a cipher block, 1 for a stream
+ * @align: bytes to which the ciphertext is padded (RFC 4303 2.4)
+ * @iv: where IVs come from
+ * @esn: sequence numbers have 64 bits (RFC 4303 2.2.1)
+ * @resync: RFC 4303 appendix A3 was asked for
+ * @iv_salt: random, keeps two SAs with one key from sharing IVs
+ * @iv_next: next value of the IV counter
+ * @icv_failures: consecutive packets that failed their ICV
+ * @budget: second tries that this SA may still cost
+ * @counts: one per enum ipsec_count
+ */
+struct ipsec_sa {
+	struct xfrm_type		type;
+	const struct xfrm_type		*core_type;
+	struct xfrm_state		*x;
+	const struct ipsec_family	*family;
+	union {
+		struct crypto_aead	*aead;
+		struct crypto_ahash	*ahash;
+	};
+	const struct ipsec_rx_ops	*rx;
+	u32				reqsize;
+	u16				hdrlen;
+	u8				ivlen;
+	u8				icvlen;
+	u8				aadlen;
+	u8				block;
+	u8				align;
+	u8				iv;
+	bool				esn;
+	bool				resync;
+	u64				iv_salt;
+	atomic64_t			iv_next;
+	atomic_t			icv_failures;
+	struct ipsec_budget		budget;
+	atomic_t			counts[IPSEC_COUNT_MAX];
+};
+
+static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
+{
+	return container_of(x->type, struct ipsec_sa, type);
+}
+
+/* sequence numbers are one host-order u64 from the first line that sees them */
+static inline u64 ipsec_rx_seq(struct sk_buff *skb)
+{
+	return (u64)ntohl(XFRM_SKB_CB(skb)->seq.input.hi) << 32 |
+	       ntohl(XFRM_SKB_CB(skb)->seq.input.low);
+}
+
+static inline u64 ipsec_tx_seq(struct sk_buff *skb)
+{
+	return (u64)XFRM_SKB_CB(skb)->seq.output.hi << 32 |
+	       XFRM_SKB_CB(skb)->seq.output.low;
+}
+
+/**
+ * struct ipsec_family - everything in which IPv4 and IPv6 differ
+ * @af: AF_INET or AF_INET6
+ * @name: for messages
+ * @hdrlen: bytes of the fixed header
+ * @maxlen: longest packet
+ * @beet_extra: header bytes to reserve when BEET carries the other family
+ * @protocol_register: claim protocol 50 or 51, -EEXIST when taken
+ * @protocol_deregister: give it back
+ * @canon: canonical form of the header that AH hashes, in place
+ * @set_length: write the total length into a copy of the header
+ * @nexthdr_at: where a received packet's header names the protocol of the SA
+ * @source: source address of the packet
+ * @source_is: is this the packet's source address
+ * @udp_checksum: fill in the checksum of a finished ESP-in-UDP packet
+ */
+struct ipsec_family {
+	unsigned short	af;
+	const char	*name;
+	unsigned int	hdrlen;
+	unsigned int	maxlen;
+	unsigned int	beet_extra;
+	int		(*protocol_register)(u8 proto);
+	void		(*protocol_deregister)(u8 proto);
+	int		(*canon)(u8 *canon, unsigned int len, bool outbound);
+	void		(*set_length)(u8 *header, unsigned int len);
+	unsigned int	(*nexthdr_at)(const struct sk_buff *skb);
+	void		(*source)(const struct sk_buff *skb, xfrm_address_t *addr);
+	bool		(*source_is)(const struct sk_buff *skb, const xfrm_address_t *addr);
+	void		(*udp_checksum)(struct sk_buff *skb);
+};
+
+/* family.c */
+extern const struct ipsec_family ipsec_family4, ipsec_family6;
+const struct ipsec_family *ipsec_family_get(unsigned short af);
+
+/* sa.c */
+int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack);
+int ipsec_ah_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack);
+void ipsec_sa_destroy(struct xfrm_state *x);
+
+/* suite.c */
+int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
+int ipsec_suite_ah(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
+void ipsec_suite_free(struct ipsec_sa *sa);
+
+/* esp_tx.c, ah_tx.c, rx.c */
+int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb);
+int ipsec_ah_output(struct xfrm_state *x, struct sk_buff *skb);
+int ipsec_input(struct xfrm_state *x, struct sk_buff *skb);
+
+/* room.c */
+int ipsec_room_rx(struct ipsec_sa *sa, struct sk_buff *skb);
+int ipsec_room_tx(struct ipsec_sa *sa, struct sk_buff *skb, unsigned int tail);
+
+/* encap.c */
+int ipsec_encap_setup(struct xfrm_state *x, struct netlink_ext_ack *extack);
+struct ip_esp_hdr *ipsec_encap_push(struct ipsec_sa *sa, struct sk_buff *skb);
+void ipsec_encap_finish(struct ipsec_sa *sa, struct sk_buff *skb);
+void ipsec_encap_input(struct ipsec_sa *sa, struct sk_buff *skb);
+
+/* netns.c */
+bool ipsec_netns_allows(struct net *net);
+void ipsec_netns_count(struct net *net, enum ipsec_count count);
+void ipsec_netns_busy(struct net *net);
+void ipsec_netns_idle(struct net *net);
+struct ipsec_late *ipsec_netns_late(struct net *net);
+int ipsec_netns_setup(void);
+void ipsec_netns_teardown(void);
+
+/* guard.c */
+int ipsec_guard_setup(void);
+void ipsec_guard_teardown(void);
+
+#endif

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Receiving, for both protocols: prepare, run, verify, finish.
+ *
+ * The four steps are the protocol's (struct ipsec_rx_ops); what joins them, and
+ * who owns the packet when, is here. A packet that the crypto API keeps comes
+ * back through rx_resume(), and from there on takes the same way.
+ */
+#include "crypt.h"
+#include "late.h"
+#include "rx.h"
+#include "window.h"
+
+/**
+ * ipsec_rx_strip() - take off the outer protocol header
+ * @sa: the SA
+ * @skb: the packet, its data at the protocol header
+ * @hlen: bytes of protocol header
+ *
+ * Leaves the headers where the core's mode handling expects them: the transport
+ * header is where the IP header moves to, or the payload in tunnel mode.
+ */
+void ipsec_rx_strip(struct ipsec_sa *sa, struct sk_buff *skb, unsigned int hlen)
+{
+	int iplen = skb_network_header_len(skb);
+
+	if (sa->x->encap)
+		iplen -= sizeof(struct udphdr);
+	__skb_pull(skb, hlen);
+	if (sa->x->props.mode == XFRM_MODE_TUNNEL)
+		skb_reset_transport_header(skb);
+	else
+		skb_set_transport_header(skb, -iplen);
+}
+
+/* The packet ends with us although nothing is wrong: the core forgets it on
+ * -EINPROGRESS, and with it the device reference that it took for us.
+ */
+static int rx_consume(struct sk_buff *skb)
+{
+	dev_put(skb->dev);
+	consume_skb(skb);
+	return -EINPROGRESS;
+}
+
+/**
+ * ipsec_rx_finish() - a verified packet becomes its payload
+ * @sa: the SA
+ * @skb: the packet; consumed on -EINPROGRESS, else the caller's
+ * @seq: its sequence number
+ *
+ * Context: BH off.
+ * Return: the next header, -errno (counted), or -EINPROGRESS for a dummy packet,
+ * which ends here.
+ */
+int ipsec_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	int nexthdr = sa->rx->finish(sa, skb, seq);
+
+	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
+		ipsec_window_dummy(sa, skb, seq);
+		return rx_consume(skb);
+	}
+	return nexthdr;
+}
+
+/**
+ * ipsec_rx_forged() - book a packet whose ICV is wrong
+ * @sa: the SA
+ * @skb: the packet; stays the caller's
+ * @seq: the sequence number under which it was tried
+ *
+ * Return: -EBADMSG, upon which the core audits it and counts it for the SA.
+ */
+int ipsec_rx_forged(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	if (sa->resync)
+		atomic_inc(&sa->icv_failures);
+	return ipsec_drop(sa, seq, IPSEC_DROP_RX_ICV);
+}
+
+static int rx_verdict(struct ipsec_req *req, int err)
+{
+	const struct ipsec_rx_ops *rx = req->sa->rx;
+
+	return err || !rx->verify ? err : rx->verify(req);
+}
+
+static int rx_failed(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, int err)
+{
+	if (err == -EBADMSG)
+		return ipsec_rx_forged(sa, skb, seq);
+	return ipsec_drop(sa, seq, err == -ENOMEM ?
+			  IPSEC_DROP_RX_NOMEM : IPSEC_DROP_RX_CRYPTO);
+}
+
+/* puts the request; the skb is gone on -EINPROGRESS, else still the core's */
+static int rx_done(struct ipsec_req *req, int err)
+{
+	struct sk_buff *skb = req->skb, *stash = req->stash;
+	struct ipsec_sa *sa = req->sa;
+	u64 seq = req->seq;
+
+	err = rx_verdict(req, err);
+	ipsec_req_put(req);
+
+	if (unlikely(stash && err == -EBADMSG && ipsec_late_queue(sa, stash))) {
+		/* the device reference went with the stash */
+		consume_skb(skb);
+		return -EINPROGRESS;
+	}
+	if (unlikely(stash))
+		kfree_skb(stash);
+	if (unlikely(err))
+		return rx_failed(sa, skb, seq, err);
+
+	if (unlikely(atomic_read(&sa->icv_failures)))
+		atomic_set(&sa->icv_failures, 0);
+	return ipsec_rx_finish(sa, skb, seq);
+}
+
+static void rx_resume(struct ipsec_req *req, int err)
+{
+	struct sk_buff *skb = req->skb;
+	int nexthdr = rx_done(req, err);
+
+	if (nexthdr != -EINPROGRESS)
+		xfrm_input_resume(skb, nexthdr);
+}
+
+/**
+ * ipsec_input() - type->input of ESP and AH
+ * @x: the SA
+ * @skb: the packet, its data at the protocol header
+ *
+ * Context: BH off, RCU held; the core holds @skb->dev for us.
+ * Return: the next header, -errno (the skb stays the core's), or -EINPROGRESS
+ * (the skb is ours).
+ */
+int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
+{
+	struct ipsec_sa *sa = ipsec_sa(x);
+	u64 seq = ipsec_rx_seq(skb);
+	struct sk_buff *stash = ipsec_late_stash(sa, skb, seq);
+	struct ipsec_req *req = sa->rx->prepare(sa, skb, seq);
+	int err;
+
+	if (IS_ERR(req)) {
+		kfree_skb(stash);
+		return PTR_ERR(req);
+	}
+	req->stash = stash;
+	req->done = rx_resume;
+	skb->ip_summed = CHECKSUM_NONE;
+
+	err = ipsec_req_run(req, sa->rx->run);
+	return err == -EINPROGRESS ? err : rx_done(req, err);
+}
+
+/**
+ * ipsec_rx_verify() - is the ICV right under this sequence number
+ * @sa: the SA
+ * @skb: the packet; decrypted in place when right, destroyed when not
+ * @seq: the sequence number to try
+ *
+ * Context: process context, sleeps.
+ * Return: 0 or -errno.
+ */
+int ipsec_rx_verify(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	struct ipsec_req *req = sa->rx->prepare(sa, skb, seq);
+	int err;
+
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	err = rx_verdict(req, ipsec_req_wait(req, sa->rx->run));
+	ipsec_req_put(req);
+	return err;
+}

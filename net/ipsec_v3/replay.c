@@ -125,6 +125,17 @@ static void replay_ring_erase(u32 *bits, u32 size)
 	memset(bits, 0, ((size - 1) / REPLAY_WORD_BITS + 1) * sizeof(*bits));
 }
 
+/* Mark a number inside the window */
+static void replay_mark(struct replay_window *w, u64 seq)
+{
+	u32 age = w->top - seq;
+
+	if (w->ring)
+		replay_ring_assign(w->bits, replay_ring_index(w, age), true);
+	else
+		w->bits[0] |= 1u << age;
+}
+
 /*
  * Move the top of a ring @step numbers up, to @seq.
  *
@@ -208,8 +219,7 @@ enum replay_verdict replay_check(const struct replay_window *w, u64 seq)
 /**
  * replay_commit() - enter an authenticated sequence number
  * @w: window; @w->top moves up when @seq is right of it
- * @seq: a number that replay_check() calls fresh; others change nothing but the
- *	mark of a number inside the window
+ * @seq: the number; nothing happens unless replay_check() calls it fresh
  *
  * The cost is bounded by the words of the window, see replay_ring_advance() for
  * the one exception.
@@ -218,31 +228,23 @@ enum replay_verdict replay_check(const struct replay_window *w, u64 seq)
  */
 void replay_commit(struct replay_window *w, u64 seq)
 {
-	u64 age = w->top - seq;
 	u64 step = seq - w->top;
 
-	if (!w->size)
+	if (!w->size || replay_check(w, seq) != REPLAY_FRESH)
 		return;
+	if (seq > w->top && step >= w->size) {
+		replay_resync(w, seq);
+		return;
+	}
 
-	if (age >= w->size) {
-		if (seq < w->top)
-			return;
-		if (step >= w->size) {
-			replay_resync(w, seq);
-			return;
-		}
+	if (seq > w->top) {
 		if (w->ring)
 			replay_ring_advance(w, seq, step);
 		else
 			w->bits[0] <<= step;
 		w->top = seq;
-		age = 0;
 	}
-
-	if (w->ring)
-		replay_ring_assign(w->bits, replay_ring_index(w, age), true);
-	else
-		w->bits[0] |= 1u << age;
+	replay_mark(w, seq);
 }
 
 /**
@@ -307,10 +309,9 @@ void replay_resync(struct replay_window *w, u64 seq)
 	if (!w->size)
 		return;
 
-	if (w->ring) {
+	if (w->ring)
 		replay_ring_erase(w->bits, w->size);
-		replay_ring_assign(w->bits, replay_ring_index(w, 0), true);
-	} else {
-		w->bits[0] = 1;
-	}
+	else
+		w->bits[0] = 0;
+	replay_mark(w, seq);
 }

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A network namespace, and `ip` in it.
+
+A Host runs the implementation under test.  Dut is one with a cable whose far
+end belongs to the test (see wire): no second network stack interferes.
+
+	10.0.0.1  fd00::1  v0 ------ wire  10.0.0.2  fd00::2
+	10.1.0.1  fd01::1  lo              10.2.0.1  fd02::1  (routed)
+"""
+
+import contextlib
+import ctypes
+import os
+import socket
+import subprocess
+
+from . import wire, xfrm
+
+CLONE_NEWNET = 0x40000000
+UDP_ENCAP, ESPINUDP = 100, 2
+OUTER = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
+INNER = {4: ("10.1.0.1", "10.2.0.1"), 6: ("fd01::1", "fd02::1")}
+MAC_HOST, MAC_WIRE = "02:00:00:00:00:01", "02:00:00:00:00:02"
+LIBC = ctypes.CDLL(None, use_errno=True)
+COUNTERS = ("/proc/thread-self/net/xfrm_stat",
+            "/proc/thread-self/net/ipsec_v3_stat")
+
+
+class IpError(Exception):
+    """`ip` refused; the text is what it said."""
+
+
+def ip(*words, lines=()):
+    """Runs `ip WORDS`, or with lines one `ip -batch` for all of them."""
+    words = ["ip", *words]
+    if lines:
+        words += ["-batch", "-"]
+    done = subprocess.run(words, input="\n".join(lines), text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise IpError(done.stderr.strip())
+    return done.stdout
+
+
+def enter(path):
+    with open(path, "rb") as file:
+        if LIBC.setns(file.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {path}")
+
+
+class Host:
+    """A named network namespace with its own states and policies."""
+
+    def __init__(self, name):
+        self.name = f"v3-{os.getpid()}-{name}"
+        self.xfrm_socket = None
+        ip("netns", "add", self.name)
+        self.ip("link set lo up")
+
+    def close(self):
+        if self.xfrm_socket:
+            self.xfrm_socket.close()
+        ip("netns", "del", self.name)
+
+    def ip(self, *lines):
+        """Each line is what follows `ip`; stops at the first that fails."""
+        return ip("-n", self.name, lines=lines)
+
+    @contextlib.contextmanager
+    def inside(self):
+        """Sockets made inside belong to this namespace for good."""
+        enter(f"/run/netns/{self.name}")
+        try:
+            yield
+        finally:
+            enter("/proc/1/ns/net")
+
+    def run(self, *words, **options):
+        return subprocess.run(["ip", "netns", "exec", self.name, *words],
+                              check=False, text=True, **options)
+
+    def sysctl(self, name, value):
+        with self.inside():
+            with open(f"/proc/sys/{name.replace('.', '/')}", "w",
+                      encoding="ascii") as file:
+                file.write(str(value))
+
+    def udp(self, address, port, encap=False):
+        """A bound UDP socket; encap makes it take ESP in UDP."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with self.inside():
+            sock = socket.socket(family, socket.SOCK_DGRAM)
+        if encap:
+            sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, ESPINUDP)
+        sock.bind((address, port))
+        sock.settimeout(3)
+        return sock
+
+    def counters(self):
+        """{name: value} of xfrm_stat and ipsec_v3_stat, zeros left out"""
+        found = {}
+        with self.inside():
+            for path in COUNTERS:
+                if not os.path.exists(path):
+                    continue
+                with open(path, encoding="ascii") as file:
+                    for line in file:
+                        name, value = line.split()
+                        if value != "0":
+                            found[name] = int(value)
+        return found
+
+    def xfrm(self):
+        """Netlink to the states of this namespace; see xfrm.Socket."""
+        if not self.xfrm_socket:
+            with self.inside():
+                self.xfrm_socket = xfrm.Socket()
+        return self.xfrm_socket
+
+    def state(self, dst, spi, proto="esp"):
+        """xfrm.State as the kernel has it now, LookupError if not there"""
+        return self.xfrm().get(dst, spi, proto)
+
+    def flush(self):
+        self.ip("xfrm state flush", "xfrm policy flush")
+
+
+def delta(before, after):
+    """{name: increase} of two counters() results, zeros left out"""
+    return {name: value - before.get(name, 0) for name, value in after.items()
+            if value != before.get(name, 0)}
+
+
+class Dut(Host):
+    """A Host on a cable whose far end is self.wire."""
+
+    def __init__(self, name="dut", mtu=1500):
+        super().__init__(name)
+        far = f"{self.name}-w"
+        ip("netns", "add", far)
+        self.far = far
+        ip("-n", far, lines=[
+            f"link add wire mtu {mtu} address {MAC_WIRE} type veth peer name v0 "
+            f"mtu {mtu} address {MAC_HOST} netns {self.name}"])
+        enter(f"/run/netns/{far}")
+        with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w",
+                  encoding="ascii") as file:
+            file.write("1")
+        enter("/proc/1/ns/net")
+        ip("-n", far, lines=["link set wire up"])
+        self.sysctl("net.ipv6.conf.v0.router_solicitations", 0)
+        self.ip(*self.addresses())
+        enter(f"/run/netns/{far}")
+        self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
+        enter("/proc/1/ns/net")
+
+    @staticmethod
+    def addresses():
+        yield "link set v0 up"
+        for version in (4, 6):
+            bits = "24" if version == 4 else "64"
+            nodad = "" if version == 4 else " nodad"
+            here, there = OUTER[version]
+            inner_here, inner_there = INNER[version]
+            one = "32" if version == 4 else "128"
+            yield f"addr add {here}/{bits} dev v0{nodad}"
+            yield f"addr add {inner_here}/{one} dev lo{nodad}"
+            yield f"neigh add {there} lladdr {MAC_WIRE} dev v0 nud permanent"
+            yield f"route add {inner_there} via {there} src {inner_here}"
+
+    def close(self):
+        self.wire.close()
+        ip("netns", "del", self.far)
+        super().close()
+
+
+def state_line(src, dst, spi, algorithms, proto="esp", mode="transport", reqid=1,
+               esn=False, window=32, flags="", seq=None, oseq=None, encap=None,
+               sel="", more="", verb="add"):
+    """One line for Host.ip().
+
+    algorithms: Suite.words().  seq, oseq: 64-bit numbers last seen and last
+    sent.  encap: (source port, destination port).  sel: a selector, for beet.
+    """
+    flags = ("esn " if esn else "") + flags
+    words = [f"xfrm state {verb} src {src} dst {dst} proto {proto} spi {spi:#x}",
+             f"mode {mode} reqid {reqid} replay-window {window}"]
+    for name, value in (("seq", seq), ("oseq", oseq)):
+        if value is not None:
+            words.append(f"replay-{name} {value & 0xffffffff:#x}")
+            if esn:
+                words.append(f"replay-{name}-hi {value >> 32:#x}")
+    if flags:
+        words.append(f"flag {flags.strip()}")
+    words.append(algorithms)
+    if encap:
+        words.append(f"encap espinudp {encap[0]} {encap[1]} 0.0.0.0")
+    if sel:
+        words.append(f"sel {sel}")
+    return " ".join([*words, more]).strip()
+
+
+def policy_line(direction, src, dst, *templates, more="", verb="add"):
+    """templates: from template(), in the order in which they are applied"""
+    return " ".join([f"xfrm policy {verb} src {src} dst {dst} dir {direction}",
+                     more, *templates])
+
+
+def template(src=None, dst=None, proto="esp", mode="transport", reqid=1,
+             level="required"):
+    ends = f"src {src} dst {dst} " if src else ""
+    return f"tmpl {ends}proto {proto} reqid {reqid} mode {mode} level {level}"

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Wraps kbuild, whose file is Kbuild: make -C /lib/modules/RELEASE/build M=$PWD
+# modules works as well.
+
+KVER ?= $(shell test -e /lib/modules/$$(uname -r)/build && uname -r || \
+	ls -d /lib/modules/*/build 2>/dev/null | sort -V | sed -n 's|/lib/modules/\(.*\)/build|\1|;$$p')
+KDIR = /lib/modules/$(KVER)/build
+DESTDIR ?=
+MODPROBE_D ?= /etc/modprobe.d
+VERSION := $(shell sed -n 's/^MODULE_VERSION("\(.*\)");$$/\1/p' net/ipsec_v3/main.c)
+DKMS = ipsec_v3/$(VERSION)
+DKMS_SRC = $(DESTDIR)/usr/src/ipsec_v3-$(VERSION)
+DKMS_FILES = Kbuild Makefile dkms.conf COPYING include net packaging/modprobe.d
+
+SETUP = tools/testing/vm/setup
+CHECK = tools/testing/check
+
+all: modules ## the module (same as modules)
+
+modules: kdir ## ipsec_v3.ko for KVER=RELEASE (default: the running kernel, else the newest with headers)
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+kdir:
+	@test -f "$(KDIR)/Makefile" || { \
+		echo "no kernel headers at $(KDIR); install them with: $(SETUP) build" >&2; exit 1; }
+
+install: modules ## install the module and the modprobe.d file that puts it before the in-tree ones (DESTDIR=)
+	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	$(if $(DESTDIR),,depmod $(KVER))
+	install -D -m 644 packaging/modprobe.d/ipsec_v3.conf $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
+
+uninstall: ## take both away again
+	rm -f $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
+	find $(DESTDIR)/lib/modules/$(KVER)/ -name 'ipsec_v3.ko*' -delete
+	$(if $(DESTDIR),,depmod $(KVER))
+
+clean: ## remove what make modules and the tests made (the debug kernel's cache stays)
+	-test ! -f "$(KDIR)/Makefile" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	rm -rf build
+
+demo: ## show it at work: boots the newest stock kernel, two hosts, ESP and AH, proof on the wire
+	@$(SETUP) build vm
+	@tools/testing/demo
+
+check: ## everything that proves the module, on both stock kernels and the debug kernel
+	@$(CHECK)
+
+style: ## static checks: W=1, sparse, clang, checkpatch, kernel-doc, lengths, spelling
+	@$(CHECK) style
+
+kunit: ## unit tests of the pure cores, in the debug kernel
+	@$(CHECK) kunit
+
+selftests: ## the selftests on the newest stock kernel
+	@$(CHECK) selftests-6.12
+
+bench: ## side by side with in-tree: instructions per packet, rates, memory per SA
+	@$(SETUP) build vm
+	@tools/testing/bench/run
+
+docs: ## the documentation as HTML in build/docs
+	@$(SETUP) build docs
+	@Documentation/build
+
+deb: ## the Debian package ipsec-v3-dkms in build/
+	@$(SETUP) deb
+	@packaging/deb
+
+dkms-install: ## hand the sources to DKMS, which rebuilds the module for every new kernel
+	@command -v dkms > /dev/null || { echo "no dkms here; install it with: apt-get install dkms" >&2; exit 1; }
+	$(MAKE) dkms-source
+	dkms install $(DKMS) -k $(KVER)
+	install -D -m 644 packaging/modprobe.d/ipsec_v3.conf $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
+
+dkms-source:
+	rm -rf $(DKMS_SRC)
+	mkdir -p $(DKMS_SRC)
+	tar -c --exclude='*.o' --exclude='*.cmd' --exclude='*.mod*' $(DKMS_FILES) | tar -x -C $(DKMS_SRC)
+
+dkms-uninstall: ## take it away again
+	dkms remove $(DKMS) --all
+	rm -rf $(DKMS_SRC) $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' Makefile
+
+.PHONY: all modules kdir install uninstall clean demo check style kunit selftests bench docs \
+	deb dkms-install dkms-source dkms-uninstall help

@@ -66,9 +66,9 @@ struct esp_trailer {
 static inline void esp_wire_put32(u8 *to, u32 value)
 {
 	to[0] = value >> 24;
-	to[1] = value >> 16;
-	to[2] = value >> 8;
-	to[3] = value;
+	to[1] = (value >> 16) & 0xff;
+	to[2] = (value >> 8) & 0xff;
+	to[3] = value & 0xff;
 }
 
 /**
@@ -171,7 +171,7 @@ static inline unsigned int esp_wire_aad(u8 *aad, __be32 spi, u64 seq, bool esn)
 		esp_wire_put32(aad + len, seq >> 32);
 		len += 4;
 	}
-	esp_wire_put32(aad + len, seq);
+	esp_wire_put32(aad + len, seq & 0xffffffff);
 	return len + 4;
 }
 

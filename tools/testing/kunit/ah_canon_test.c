@@ -245,13 +245,29 @@ static unsigned int canon_parse(struct kunit *test, u8 *to, const char *hex)
 	return len;
 }
 
-static u8 *canon_parse_new(struct kunit *test, const char *hex, unsigned int *len)
-{
-	u8 *octets = kunit_kzalloc(test, CANON_MAX, GFP_KERNEL);
+/* What one call works with */
+struct canon_work {
+	unsigned int len;
+	u8 in[CANON_MAX];
+	u8 out[CANON_MAX];
+	u8 *exact;	/* @len octets */
+	u8 *again;
+};
 
-	KUNIT_ASSERT_NOT_NULL(test, octets);
-	*len = canon_parse(test, octets, hex);
-	return octets;
+static struct canon_work *canon_work_new(struct kunit *test, const char *in,
+					 const char *out)
+{
+	struct canon_work *work = kunit_kzalloc(test, sizeof(*work), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, work);
+	work->len = canon_parse(test, work->in, in);
+	KUNIT_ASSERT_EQ(test, work->len, canon_parse(test, work->out, out));
+	work->exact = kunit_kzalloc(test, work->len, GFP_KERNEL);
+	work->again = kunit_kzalloc(test, work->len, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, work->exact);
+	KUNIT_ASSERT_NOT_NULL(test, work->again);
+	memcpy(work->exact, work->in, work->len);
+	return work;
 }
 
 static int canon(bool v6, u8 *octets, unsigned int len, bool outbound)
@@ -276,31 +292,22 @@ KUNIT_ARRAY_PARAM(canon_refusal, canon_refusals, canon_refusal_name);
 static void canon_known(struct kunit *test)
 {
 	const struct canon_sample *s = test->param_value;
-	unsigned int len, outlen;
-	u8 *in = canon_parse_new(test, s->in, &len);
-	u8 *out = canon_parse_new(test, s->out, &outlen);
-	u8 *exact = kunit_kzalloc(test, len, GFP_KERNEL);
+	struct canon_work *work = canon_work_new(test, s->in, s->out);
 
-	KUNIT_ASSERT_NOT_NULL(test, exact);
-	KUNIT_ASSERT_EQ(test, len, outlen);
-	memcpy(exact, in, len);
-	KUNIT_EXPECT_EQ(test, canon(s->v6, exact, len, s->outbound), 0);
-	KUNIT_EXPECT_MEMEQ(test, exact, out, len);
+	KUNIT_EXPECT_EQ(test, canon(s->v6, work->exact, work->len, s->outbound), 0);
+	KUNIT_EXPECT_MEMEQ(test, work->exact, work->out, work->len);
 	/* what arrives in canonical form stays */
-	KUNIT_EXPECT_EQ(test, canon(s->v6, exact, len, false), 0);
-	KUNIT_EXPECT_MEMEQ(test, exact, out, len);
+	KUNIT_EXPECT_EQ(test, canon(s->v6, work->exact, work->len, false), 0);
+	KUNIT_EXPECT_MEMEQ(test, work->exact, work->out, work->len);
 }
 
 static void canon_refused(struct kunit *test)
 {
 	const struct canon_refusal *r = test->param_value;
-	unsigned int len;
-	u8 *in = canon_parse_new(test, r->in, &len);
-	u8 *exact = kunit_kzalloc(test, len, GFP_KERNEL);
+	struct canon_work *work = canon_work_new(test, r->in, r->in);
 
-	KUNIT_ASSERT_NOT_NULL(test, exact);
-	memcpy(exact, in, len);
-	KUNIT_EXPECT_EQ(test, canon(r->v6, exact, len, r->outbound), -EINVAL);
+	KUNIT_EXPECT_EQ(test, canon(r->v6, work->exact, work->len, r->outbound),
+			-EINVAL);
 }
 
 /*
@@ -310,23 +317,20 @@ static void canon_refused(struct kunit *test)
 static void canon_bits(struct kunit *test)
 {
 	const struct canon_sample *s = test->param_value;
-	unsigned int len, outlen, bit;
-	u8 *in = canon_parse_new(test, s->in, &len);
-	u8 *out = canon_parse_new(test, s->out, &outlen);
-	u8 *exact = kunit_kzalloc(test, len, GFP_KERNEL);
+	struct canon_work *work = canon_work_new(test, s->in, s->out);
+	unsigned int bit;
+	bool same;
+	char kind;
 
-	KUNIT_ASSERT_NOT_NULL(test, exact);
-	KUNIT_ASSERT_EQ(test, strlen(s->mask), len);
-	for (bit = 0; bit < len * 8; bit++) {
-		char kind = s->mask[bit / 8];
-		bool same;
-
+	KUNIT_ASSERT_EQ(test, strlen(s->mask), work->len);
+	for (bit = 0; bit < work->len * 8; bit++) {
+		kind = s->mask[bit / 8];
 		if (kind == 'v')
 			kind = bit % 8 < 4 ? 'm' : 'i';
-		memcpy(exact, in, len);
-		exact[bit / 8] ^= 1 << bit % 8;
-		same = !canon(s->v6, exact, len, s->outbound) &&
-		       !memcmp(exact, out, len);
+		memcpy(work->exact, work->in, work->len);
+		work->exact[bit / 8] ^= 1 << bit % 8;
+		same = !canon(s->v6, work->exact, work->len, s->outbound) &&
+		       !memcmp(work->exact, work->out, work->len);
 		if (kind != 'x')
 			KUNIT_EXPECT_EQ_MSG(test, same, kind == 'm',
 					    "octet %u bit %u", bit / 8, bit % 8);
@@ -347,18 +351,19 @@ static bool canon_v6_boundary(const u8 *chain, unsigned int len)
 static void canon_cut(struct kunit *test)
 {
 	const struct canon_sample *s = test->param_value;
-	unsigned int len, cut;
-	u8 *in = canon_parse_new(test, s->in, &len), *exact;
+	struct canon_work *work = canon_work_new(test, s->in, s->out);
+	unsigned int cut;
+	u8 *exact;
 	int want;
 
-	for (cut = 0; cut < len; cut++) {
-		exact = kmemdup(in, cut, GFP_KERNEL);
+	for (cut = 0; cut < work->len; cut++) {
+		exact = kmemdup(work->in, cut, GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, exact);
-		want = s->v6 && canon_v6_boundary(in, cut) ? 0 : -EINVAL;
+		want = s->v6 && canon_v6_boundary(work->in, cut) ? 0 : -EINVAL;
 		KUNIT_EXPECT_EQ_MSG(test, canon(s->v6, exact, cut, s->outbound),
 				    want, "length %u", cut);
 		if (!s->v6 && cut && cut % 4 == 0) {
-			memcpy(exact, in, cut);
+			memcpy(exact, work->in, cut);
 			exact[0] = 0x40 | cut / 4;
 			want = ah_canon_ipv4(exact, cut, s->outbound);
 			KUNIT_EXPECT_TRUE(test, cut >= 20 || want == -EINVAL);
@@ -384,20 +389,17 @@ static bool canon_sound(bool v6, u8 *exact, u8 *again, unsigned int len,
 static void canon_values(struct kunit *test)
 {
 	const struct canon_sample *s = test->param_value;
-	unsigned int len, passed = 0, i;
-	u8 *in = canon_parse_new(test, s->in, &len);
-	u8 *exact = kunit_kzalloc(test, len, GFP_KERNEL);
-	u8 *again = kunit_kzalloc(test, len, GFP_KERNEL);
+	struct canon_work *work = canon_work_new(test, s->in, s->out);
+	unsigned int passed = 0, i;
 
-	KUNIT_ASSERT_NOT_NULL(test, exact);
-	KUNIT_ASSERT_NOT_NULL(test, again);
-	for (i = 0; i < len * 512; i++) {
-		memcpy(exact, in, len);
-		exact[i / 512] = i / 2;
-		if (!canon_sound(s->v6, exact, again, len, i % 2, &passed))
+	for (i = 0; i < work->len * 512; i++) {
+		memcpy(work->exact, work->in, work->len);
+		work->exact[i / 512] = i / 2;
+		if (!canon_sound(s->v6, work->exact, work->again, work->len,
+				 i % 2, &passed))
 			KUNIT_FAIL(test, "octet %u value %u\n", i / 512, (u8)(i / 2));
 	}
-	KUNIT_EXPECT_GT(test, passed, len * 2);
+	KUNIT_EXPECT_GT(test, passed, work->len * 2);
 }
 
 /* RFC 4302 A1, all 256 option types: five are immutable besides padding */

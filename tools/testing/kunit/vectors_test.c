@@ -33,6 +33,7 @@ struct vector_run {
 	const struct esp_vector *v;
 	struct octets plain;
 	struct octets packet;
+	__be32 spi;
 	u64 seq;
 	u8 *aad;
 	u8 *body;	/* IV, text, ICV */
@@ -99,6 +100,7 @@ static void vector_run_init(struct kunit *test, struct vector_run *run,
 	octets_parse(test, &run->packet, v->packet);
 	KUNIT_ASSERT_EQ(test, run->packet.len, ESP_WIRE_HEADER_LEN + v->ivlen +
 			run->plain.len + v->icvlen);
+	memcpy(&run->spi, run->packet.data, sizeof(run->spi));
 	number = run->packet.data + 4;
 	run->seq = (u64)v->seq_high << 32 | (u32)number[0] << 24 |
 		   number[1] << 16 | number[2] << 8 | number[3];
@@ -147,7 +149,6 @@ static void vector_encrypt(struct kunit *test, struct vector_run *run)
 	unsigned int align = max(crypto_aead_blocksize(tfm), 4U);
 	struct esp_plan plan;
 	unsigned int aadlen;
-	__be32 spi;
 
 	KUNIT_EXPECT_EQ(test, esp_wire_plan(&plan, payload, 0, align, v->icvlen), 0);
 	KUNIT_EXPECT_EQ(test, plan.clen, run->plain.len);
@@ -157,8 +158,7 @@ static void vector_encrypt(struct kunit *test, struct vector_run *run)
 	KUNIT_EXPECT_MEMEQ(test, run->body + v->ivlen, run->plain.data,
 			   run->plain.len);
 
-	memcpy(&spi, run->packet.data, sizeof(spi));
-	aadlen = esp_wire_aad(run->aad, spi, run->seq, v->esn);
+	aadlen = esp_wire_aad(run->aad, run->spi, run->seq, v->esn);
 	KUNIT_EXPECT_EQ(test, vector_crypt(test, run, tfm, aadlen,
 					   aadlen + v->ivlen, true), 0);
 	KUNIT_EXPECT_MEMEQ(test, run->body, run->packet.data + ESP_WIRE_HEADER_LEN,
@@ -170,10 +170,8 @@ static int vector_decrypt(struct kunit *test, struct vector_run *run,
 			  struct crypto_aead *tfm, u64 seq, unsigned int flip)
 {
 	unsigned int aadlen;
-	__be32 spi;
 
-	memcpy(&spi, run->packet.data, sizeof(spi));
-	aadlen = esp_wire_aad(run->aad, spi, seq, run->v->esn);
+	aadlen = esp_wire_aad(run->aad, run->spi, seq, run->v->esn);
 	memcpy(run->body, run->packet.data + ESP_WIRE_HEADER_LEN,
 	       run->packet.len - ESP_WIRE_HEADER_LEN);
 	if (flip < run->packet.len - ESP_WIRE_HEADER_LEN)

@@ -11,8 +11,10 @@
  *
  * and its scatterlist is
  *
- *	ESP	{AAD | IV in scratch} {ciphertext | ICV in the packet}
- *	AH	{canonical header in scratch} {payload in the packet} {high half}
+ *	ESP		{SPI | sequence number | IV | ciphertext | ICV in the packet}
+ *	ESP, ESN	{SPI | 64-bit number | IV in scratch} {ciphertext | ICV ...}
+ *	AH		{canonical header ... in scratch} {payload in the packet}
+ *	AH, ESN		{canonical header ... in scratch} {payload ...} {high half}
  *
  * so that nothing which is authenticated but not sent ever enters the packet.
  */
@@ -62,7 +64,7 @@ static struct ipsec_req *req_alloc(size_t size)
  * @skb: the packet, stays the caller's
  * @seq: its full sequence number
  * @nsg: scatterlist entries, the one of the scratch included
- * @scratch: bytes of scratch
+ * @scratch: bytes of scratch, may be 0
  *
  * Context: any; does not sleep.
  * Return: the request, or NULL without memory.
@@ -89,7 +91,8 @@ struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
 	req->sg = (void *)req + sg_at;
 	req->scratch = (void *)req + scratch_at;
 	sg_init_table(req->sg, nsg);
-	sg_set_buf(req->sg, req->scratch, scratch);
+	if (scratch)
+		sg_set_buf(req->sg, req->scratch, scratch);
 	return req;
 }
 
@@ -107,7 +110,7 @@ void ipsec_req_put(struct ipsec_req *req)
 }
 
 /**
- * ipsec_req_map() - put a range of the packet behind the scratch
+ * ipsec_req_map() - put a range of the packet behind the scratch, if any
  * @req: the request, got with enough scatterlist entries
  * @offset: first byte, from skb->data
  * @len: bytes
@@ -119,7 +122,7 @@ void ipsec_req_put(struct ipsec_req *req)
  */
 int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len)
 {
-	struct scatterlist *sg = req->sg + 1;
+	struct scatterlist *sg = req->sg + !!req->scratchlen;
 	struct sk_buff *skb = req->skb;
 	int n = 0;
 
@@ -136,20 +139,20 @@ int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len)
 		req->tail = htonl(req->seq >> 32);
 		sg_set_buf(sg + n++, &req->tail, sizeof(req->tail));
 	}
-	sg_mark_end(req->sg + n);
+	sg_mark_end(sg + n - 1);
 	return 0;
 }
 
 IPSEC_CRYPTO_DONE(req_complete)
 {
 	struct ipsec_req *req = data;
-	struct net *net = xs_net(req->sa->x);
+	struct ipsec_counters __percpu *counters = req->sa->counters;
 
 	/* left the backlog, not finished */
 	if (err == -EINPROGRESS)
 		return;
 	req->done(req, err);
-	ipsec_netns_idle(net);
+	this_cpu_dec(counters->busy);
 }
 
 /* a request that waits may also queue where the driver is full */
@@ -158,16 +161,18 @@ static u32 req_flags(const struct ipsec_req *req)
 	return req->wait ? CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP : 0;
 }
 
-static struct aead_request *req_aead(struct ipsec_req *req, unsigned int len)
+static struct aead_request *req_aead(struct ipsec_req *req, unsigned int icvlen)
 {
 	struct aead_request *aead = &req_tfm(req)->aead;
+	unsigned int assoclen = req->sa->aadlen + req->sa->ivlen;
+	unsigned int len = req->scratchlen + req->len - assoclen - icvlen;
 
 	aead_request_set_tfm(aead, req->sa->aead);
 	aead_request_set_callback(aead, req_flags(req),
 				  req->wait ? crypto_req_done : req_complete,
 				  req->wait ?: (void *)req);
 	aead_request_set_crypt(aead, req->sg, req->sg, len, req->icv);
-	aead_request_set_ad(aead, req->scratchlen);
+	aead_request_set_ad(aead, assoclen);
 	return aead;
 }
 
@@ -179,7 +184,7 @@ static struct aead_request *req_aead(struct ipsec_req *req, unsigned int len)
  */
 int ipsec_req_encrypt(struct ipsec_req *req)
 {
-	return crypto_aead_encrypt(req_aead(req, req->len - req->sa->icvlen));
+	return crypto_aead_encrypt(req_aead(req, req->sa->icvlen));
 }
 
 /**
@@ -190,7 +195,7 @@ int ipsec_req_encrypt(struct ipsec_req *req)
  */
 int ipsec_req_decrypt(struct ipsec_req *req)
 {
-	return crypto_aead_decrypt(req_aead(req, req->len));
+	return crypto_aead_decrypt(req_aead(req, 0));
 }
 
 /**
@@ -227,13 +232,13 @@ int ipsec_req_digest(struct ipsec_req *req)
  */
 int ipsec_req_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req))
 {
-	struct net *net = xs_net(req->sa->x);
+	struct ipsec_counters __percpu *counters = req->sa->counters;
 	int err;
 
-	ipsec_netns_busy(net);
+	this_cpu_inc(counters->busy);
 	err = run(req);
 	if (likely(err != -EINPROGRESS))
-		ipsec_netns_idle(net);
+		this_cpu_dec(counters->busy);
 	return err;
 }
 

@@ -15,11 +15,11 @@
  * @seq: full sequence number
  * @len: bytes of the packet that are mapped
  * @scratchlen: bytes at @scratch
- * @scratch: what is hashed but not sent: ESP's AAD and IV, AH's canonical
- *	header
+ * @scratch: what is authenticated but not sent: the AAD and IV of ESP with ESN,
+ *	AH's canonical header
  * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
  * @tail: the high half of the sequence number behind AH's payload
- * @sg: scatterlist, @sg[0] is the scratch
+ * @sg: scatterlist, the scratch first
  * @cached: this request goes back to the per-CPU cache
  *
  * Behind the struct lie the transform's request, the scatterlist and the

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* ESP input (RFC 4303 3.4) */
-#include <linux/unaligned.h>
-#include <net/esp.h>
-
-#include "crypt.h"
+#include "esp.h"
 #include "esp_wire.h"
 #include "rx.h"
 
@@ -20,18 +17,6 @@ static int esp_rx_check(struct ipsec_sa *sa, struct sk_buff *skb)
 	return 0;
 }
 
-/* {SPI | high half with ESN | low half | IV}: RFC 4303 2.2.1, RFC 4106 5 */
-static void esp_rx_aad(struct ipsec_req *req)
-{
-	const struct ipsec_sa *sa = req->sa;
-	const struct ip_esp_hdr *esp = (void *)req->skb->data;
-	unsigned int len;
-
-	len = esp_wire_aad(req->scratch, esp->spi, req->seq, sa->esn);
-	memcpy(req->scratch + len, esp->enc_data, sa->ivlen);
-	memcpy(req->icv, esp->enc_data, sa->ivlen);
-}
-
 static struct ipsec_req *esp_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
 	int reason = esp_rx_check(sa, skb);
@@ -42,11 +27,10 @@ static struct ipsec_req *esp_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb
 	if (unlikely(ipsec_room_rx(sa, skb)))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
 
-	req = ipsec_req_get(sa, skb, seq, 2, sa->aadlen + sa->ivlen);
+	req = ipsec_esp_req(sa, skb, seq);
 	if (unlikely(!req))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
-	esp_rx_aad(req);
-	ipsec_req_map(req, sa->hdrlen, skb->len - sa->hdrlen);
+	ipsec_esp_map(req, (void *)skb->data, skb->len - sa->hdrlen);
 	return req;
 }
 

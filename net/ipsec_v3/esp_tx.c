@@ -2,9 +2,8 @@
 /* ESP output (RFC 4303 3.3) */
 #include <linux/random.h>
 #include <linux/unaligned.h>
-#include <net/esp.h>
 
-#include "crypt.h"
+#include "esp.h"
 #include "esp_wire.h"
 #include "tx.h"
 
@@ -35,21 +34,11 @@ static void esp_tx_iv(struct ipsec_sa *sa, u8 *iv)
 	}
 }
 
-/* Writes {SPI | low half | IV} into the packet, and into the scratch what is
- * authenticated of it: {SPI | high half with ESN | low half | IV}.
- */
-static void esp_tx_header(struct ipsec_req *req, struct ip_esp_hdr *esp)
+static void esp_tx_header(struct ipsec_sa *sa, struct ip_esp_hdr *esp, u64 seq)
 {
-	struct ipsec_sa *sa = req->sa;
-	unsigned int len;
-
 	esp->spi = sa->x->id.spi;
-	esp->seq_no = htonl(req->seq);
+	esp->seq_no = htonl(seq);
 	esp_tx_iv(sa, esp->enc_data);
-
-	len = esp_wire_aad(req->scratch, esp->spi, req->seq, sa->esn);
-	memcpy(req->scratch + len, esp->enc_data, sa->ivlen);
-	memcpy(req->icv, esp->enc_data, sa->ivlen);
 }
 
 static void esp_tx_finish(struct ipsec_req *req)
@@ -72,23 +61,24 @@ int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct ipsec_sa *sa = ipsec_sa(x);
 	u64 seq = ipsec_tx_seq(skb);
+	struct ip_esp_hdr *esp;
 	struct ipsec_req *req;
 	struct esp_plan plan;
-	unsigned int payload = skb->len;
 
-	if (unlikely(esp_wire_plan(&plan, payload, esp_tx_tfc(x, skb), sa->align, sa->icvlen) ||
+	if (unlikely(esp_wire_plan(&plan, skb->len, esp_tx_tfc(x, skb), sa->align, sa->icvlen) ||
 		     !ipsec_tx_fits(sa, skb, plan.tail)))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
 	if (unlikely(ipsec_room_tx(sa, skb, plan.tail)))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
-	req = ipsec_req_get(sa, skb, seq, 2, sa->aadlen + sa->ivlen);
+	req = ipsec_esp_req(sa, skb, seq);
 	if (unlikely(!req))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
 
 	esp_wire_trailer_write(skb_put(skb, plan.tail), &plan, *skb_mac_header(skb));
-	esp_tx_header(req, ipsec_encap_push(sa, skb));
+	esp = ipsec_encap_push(sa, skb);
+	esp_tx_header(sa, esp, seq);
 	__skb_push(skb, -skb_network_offset(skb));
-	ipsec_req_map(req, skb->len - payload - plan.tail, plan.clen + sa->icvlen);
+	ipsec_esp_map(req, esp, plan.clen + sa->icvlen);
 
 	return ipsec_tx_run(req, ipsec_req_encrypt, esp_tx_finish);
 }

@@ -30,6 +30,17 @@ enum ipsec_iv {
 };
 
 /**
+ * struct ipsec_counters - one CPU's share of a network namespace's counters
+ * @busy: requests started less requests done; only the sum of all CPUs means
+ *	something, as one may end elsewhere than it began
+ * @value: one per enum ipsec_count
+ */
+struct ipsec_counters {
+	long		busy;
+	unsigned long	value[IPSEC_COUNT_MAX];
+};
+
+/**
  * struct ipsec_budget - a token bucket: how often something costly may happen
  * @lock: serialises the two below
  * @tokens: how often it may still happen now
@@ -88,7 +99,8 @@ extern const struct ipsec_rx_ops ipsec_esp_rx, ipsec_ah_rx;
  * @iv_next: next value of the IV counter
  * @icv_failures: consecutive packets that failed their ICV
  * @budget: second tries that this SA may still cost
- * @counts: one per enum ipsec_count
+ * @counters: those of the namespace, which outlives its SAs' packets
+ * @counts: this SA's own, one per enum ipsec_count
  */
 struct ipsec_sa {
 	struct xfrm_type		type;
@@ -114,6 +126,7 @@ struct ipsec_sa {
 	atomic64_t			iv_next;
 	atomic_t			icv_failures;
 	struct ipsec_budget		budget;
+	struct ipsec_counters __percpu	*counters;
 	atomic_t			counts[IPSEC_COUNT_MAX];
 };
 
@@ -198,9 +211,7 @@ void ipsec_encap_input(struct ipsec_sa *sa, struct sk_buff *skb);
 
 /* netns.c */
 bool ipsec_netns_allows(struct net *net);
-void ipsec_netns_count(struct net *net, enum ipsec_count count);
-void ipsec_netns_busy(struct net *net);
-void ipsec_netns_idle(struct net *net);
+struct ipsec_counters __percpu *ipsec_netns_counters(struct net *net);
 struct ipsec_late *ipsec_netns_late(struct net *net);
 int ipsec_netns_setup(void);
 void ipsec_netns_teardown(void);

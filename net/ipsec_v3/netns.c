@@ -18,17 +18,6 @@
 #include "late.h"
 
 /**
- * struct ipsec_counters - one CPU's share of a namespace's counters
- * @value: one per enum ipsec_count
- * @busy: requests started less requests done; only the sum of all CPUs means
- *	something, as one may end elsewhere than it began
- */
-struct ipsec_counters {
-	long		busy;
-	unsigned long	value[IPSEC_COUNT_MAX];
-};
-
-/**
  * struct ipsec_netns - what a network namespace has of its own
  * @counters: one per CPU
  * @late: packets that wait for a second try
@@ -67,37 +56,12 @@ bool ipsec_netns_allows(struct net *net)
 }
 
 /**
- * ipsec_netns_count() - count something in the namespace
+ * ipsec_netns_counters() - the namespace's counters
  * @net: the namespace
- * @count: what
- *
- * Context: any.
  */
-void ipsec_netns_count(struct net *net, enum ipsec_count count)
+struct ipsec_counters __percpu *ipsec_netns_counters(struct net *net)
 {
-	this_cpu_inc(netns(net)->counters->value[count]);
-}
-
-/**
- * ipsec_netns_busy() - a request goes to the crypto API
- * @net: the namespace
- *
- * Context: any.
- */
-void ipsec_netns_busy(struct net *net)
-{
-	this_cpu_inc(netns(net)->counters->busy);
-}
-
-/**
- * ipsec_netns_idle() - a request is done, and all that followed from it
- * @net: the namespace
- *
- * Context: any.
- */
-void ipsec_netns_idle(struct net *net)
-{
-	this_cpu_dec(netns(net)->counters->busy);
+	return netns(net)->counters;
 }
 
 /* The namespace's devices are gone, so nothing new starts. */

@@ -53,6 +53,7 @@ static struct ipsec_sa *sa_alloc(struct xfrm_state *x)
 	sa->core_type = x->type;
 	sa->type = *x->type;
 	sa->family = ipsec_family_get(x->props.family);
+	sa->counters = ipsec_netns_counters(xs_net(x));
 	sa->esn = x->props.flags & XFRM_STATE_ESN;
 	sa->aadlen = sa->esn ? 12 : 8;
 	sa->resync = sa->esn && (READ_ONCE(ipsec_resync) ||

@@ -44,15 +44,19 @@ demo: ## show it at work: boots the newest stock kernel, two hosts, ESP and AH, 
 	@tools/testing/demo
 
 check: ## everything that proves the module, on both stock kernels and the debug kernel
+	@$(SETUP) all
 	@$(CHECK)
 
 style: ## static checks: W=1, sparse, clang, checkpatch, kernel-doc, lengths, spelling
-	@$(CHECK) style
+	@$(SETUP) style debug
+	@tools/testing/style
 
 kunit: ## unit tests of the pure cores, in the debug kernel
-	@$(CHECK) kunit
+	@$(SETUP) vm debug
+	@$(CHECK) debug-kernel kunit
 
 selftests: ## the selftests on the newest stock kernel
+	@$(SETUP) build vm
 	@$(CHECK) selftests-6.12
 
 bench: ## side by side with in-tree: instructions per packet, rates, memory per SA

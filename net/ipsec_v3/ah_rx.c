@@ -32,7 +32,7 @@ static struct ipsec_req *ah_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb,
 	if (unlikely(err))
 		return ERR_PTR(err);
 	req = ipsec_ah_map(sa, skb, seq, false);
-	if (likely(!IS_ERR(req)))
+	if (!IS_ERR(req))
 		return req;
 	return ERR_PTR(ipsec_drop(sa, seq, PTR_ERR(req) == -ENOMEM ?
 				  IPSEC_DROP_RX_NOMEM : IPSEC_DROP_RX_HEADER));

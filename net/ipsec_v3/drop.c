@@ -18,6 +18,8 @@ static const char * const count_name[] = {
 /**
  * ipsec_count_name() - a counter's name in /proc/net/ipsec_v3_stat
  * @count: the counter
+ *
+ * Return: the name.
  */
 const char *ipsec_count_name(enum ipsec_count count)
 {
@@ -41,7 +43,7 @@ void ipsec_event(struct ipsec_sa *sa, enum ipsec_count event)
  * ipsec_drop() - say why a packet dies
  * @sa: the SA
  * @seq: its sequence number, host order
- * @reason: IPSEC_DROP_...
+ * @reason: a value of enum ipsec_count that is a drop
  *
  * Context: any.
  * Return: the -errno that goes to the core, which frees the packet.

@@ -46,6 +46,8 @@ static struct ipsec_netns *netns(struct net *net)
  *
  * A namespace that belongs to the initial user namespace always may. Others may
  * unless the switch is set, in the initial namespace or in their own.
+ *
+ * Return: true when it may.
  */
 bool ipsec_netns_allows(struct net *net)
 {
@@ -82,6 +84,8 @@ static void netns_wait_idle(struct ipsec_netns *ns)
 /**
  * ipsec_netns_late() - the namespace's queue of packets for a second try
  * @net: the namespace
+ *
+ * Return: the queue.
  */
 struct ipsec_late *ipsec_netns_late(struct net *net)
 {

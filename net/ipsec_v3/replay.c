@@ -234,7 +234,7 @@ void replay_commit(struct replay_window *w, u64 seq)
 		return;
 	if (seq > w->top && step >= w->size) {
 		replay_resync(w, seq);
-		return;
+		step = 1;
 	}
 
 	if (seq > w->top) {
@@ -297,21 +297,20 @@ bool replay_resync_candidate(const struct replay_window *w, u32 low,
 }
 
 /**
- * replay_resync() - start the window anew at an authenticated number
- * @w: window
- * @seq: the new top, and the only number that is marked
+ * replay_resync() - make room for an authenticated number far to the right
+ * @w: window; ends just before @seq afterwards, with nothing marked, since none
+ *	of the numbers it then covers was ever received
+ * @seq: the number, still to be committed
  *
  * Context: any; the caller excludes every other user of @w.
  */
 void replay_resync(struct replay_window *w, u64 seq)
 {
-	w->top = seq;
+	w->top = seq - 1;
 	if (!w->size)
 		return;
-
 	if (w->ring)
 		replay_ring_erase(w->bits, w->size);
 	else
 		w->bits[0] = 0;
-	replay_mark(w, seq);
 }

@@ -7,6 +7,8 @@
  * @sa: the SA
  * @skb: the packet, its data anywhere in front of the payload's end
  * @tail: bytes that will be appended
+ *
+ * Return: true when it does.
  */
 bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff *skb, unsigned int tail)
 {

@@ -143,7 +143,7 @@ bool ipsec_window_resync(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	window_get(x, &w);
 	moved = seq > w.top;
 	if (moved) {
-		replay_resync(&w, seq - 1);
+		replay_resync(&w, seq);
 		window_put(x, &w);
 	}
 	spin_unlock_bh(&x->lock);

@@ -400,7 +400,7 @@ static void replay_off(struct kunit *test)
 	replay_commit(&w, 9);
 	KUNIT_EXPECT_EQ(test, w.top, 5);
 	replay_resync(&w, 9);
-	KUNIT_EXPECT_EQ(test, w.top, 9);
+	KUNIT_EXPECT_EQ(test, w.top, 8);
 }
 
 /*
@@ -554,6 +554,11 @@ static void resync_one(struct kunit *test, struct replay_window *w,
 	memset(w->bits, 0xff, words * sizeof(*w->bits));
 	replay_resync(w, seq);
 	m->size = w->size;
+	m->top = seq - 1;
+	m->count = 0;
+	KUNIT_EXPECT_TRUE(test, bits_match(w, m));
+	KUNIT_EXPECT_EQ(test, replay_check(w, seq), REPLAY_FRESH);
+	replay_commit(w, seq);
 	m->top = seq;
 	m->seen[0] = seq;
 	m->count = 1;

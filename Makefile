@@ -69,7 +69,7 @@ docs: ## the documentation as HTML in build/docs
 
 deb: ## the Debian package ipsec-v3-dkms in build/
 	@$(SETUP) deb
-	@packaging/deb
+	@packaging/debian/build
 
 dkms-install: ## hand the sources to DKMS, which rebuilds the module for every new kernel
 	@command -v dkms > /dev/null || { echo "no dkms here; install it with: apt-get install dkms" >&2; exit 1; }

@@ -60,6 +60,8 @@ bool ipsec_netns_allows(struct net *net)
 /**
  * ipsec_netns_counters() - the namespace's counters
  * @net: the namespace
+ *
+ * Return: the counters, one per CPU.
  */
 struct ipsec_counters __percpu *ipsec_netns_counters(struct net *net)
 {

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import struct
+import time
 
 from . import impl, ktap
 
@@ -59,7 +60,14 @@ def make(driver, kind):
     impl.modprobe("-q", "crypto_user")
     priority = struct.pack("=HHI", 8, A_PRIORITY, PRIORITY)
     try:
-        request(NEWALG, driver, priority, (TYPE[kind], TYPE_MASK[kind]))
+        for _ in range(10):		# EAGAIN: the algorithm's self-test runs
+            try:
+                request(NEWALG, driver, priority, (TYPE[kind], TYPE_MASK[kind]))
+                return
+            except BlockingIOError:
+                time.sleep(0.2)
+            except FileExistsError:
+                return
     except OSError as error:
         if error.errno == errno.EPROTONOSUPPORT:
             raise ktap.Skip("this kernel has no CONFIG_CRYPTO_USER") from error
@@ -71,15 +79,15 @@ def make(driver, kind):
 @contextlib.contextmanager
 def instance(driver, name, kind="aead"):
     """Yields the driver's name in full; fails when an SA would not get it."""
+    template = driver.split("(", 1)[0] + "("
     make(driver, kind)
-    chosen = best(name)
+    ktap.wait_for(lambda: best(name).get("driver", "").startswith(template),
+                  f"{driver} is the best {name}", 10)
+    chosen = best(name)["driver"]
     try:
-        template = driver.split("(", 1)[0]
-        ktap.check(chosen.get("driver", "").startswith(template + "("),
-                   f"{name} is {chosen.get('driver')}, not {driver}")
-        yield chosen["driver"]
+        yield chosen
     finally:
-        remove(chosen["driver"])
+        remove(chosen)
 
 
 def remove(driver):

@@ -17,6 +17,7 @@ from .peer import Ah, Esp
 from .shape import PORT_NATT, SPI_IN, SPI_OUT, Sockets
 
 QUIET = 0.2		# how long a packet that changes nothing is watched
+UNASKED = {"bytes", "RxCopied", "TxCopied"}	# looked at only when wanted
 OWN = ("Rx", "Tx")	# names that in-tree does not count
 
 
@@ -112,8 +113,8 @@ class Line:
         deadline = time.monotonic() + timeout
         while True:
             changed = self.since(before)
-            if "bytes" not in wanted:
-                changed.pop("bytes", None)
+            for name in UNASKED - wanted.keys():
+                changed.pop(name, None)
             if changed == wanted or time.monotonic() > deadline:
                 break
             time.sleep(0.005)

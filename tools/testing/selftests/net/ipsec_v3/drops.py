@@ -1,0 +1,624 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every reason of net/ipsec_v3/drop.h is raised, and counted as the table there
+says: its counter, the xfrm MIB counter, and the tracepoint ipsec_v3:drop with
+SPI, sequence number and reason.  Then packets of every wrong length and split.
+
+A reason that the table has and this file does not is a failure of the last case.
+"""
+
+import errno
+import glob
+import os
+import re
+import socket
+import struct
+
+from lib import cryptd, host, impl, ktap, packet
+from lib.line import Line, Rig
+from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.suite import GCM, Combined, Separate
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TABLE = os.path.join(HERE, "../../../../../net/ipsec_v3/drop.h")
+TRACING = "/sys/kernel/tracing/instances/ipsec_v3_drops"
+START = 68 << 32 | 100000
+V4, V6 = TRANSPORT
+MTU = 65535
+GCM_NAME = "rfc4106(gcm(aes))"
+
+RIG = Rig()
+
+
+def gcm():
+    return Combined(GCM)
+
+
+def cbc():
+    return Separate("cbc(aes)", "hmac(sha256)", 128)
+
+
+def sha256():
+    return Separate(auth="hmac(sha256)", bits=128)
+
+
+def esp_line(shape=V4, suite=gcm, window=64, **more):
+    return Line(RIG, shape, suite(), "esp", True, window, START, **more)
+
+
+def ah_line(shape=V4, **more):
+    return Line(RIG, shape, sha256(), "ah", True, 64, START, **more)
+
+
+# -- the table ---------------------------------------------------------------
+
+def mib_name(constant):
+    """XFRMINSTATEPROTOERROR as /proc/net/xfrm_stat spells it"""
+    with open("/proc/net/xfrm_stat", encoding="ascii") as file:
+        for line in file:
+            if line.split()[0].upper() == constant:
+                return line.split()[0]
+    return ktap.fail(f"no {constant} in /proc/net/xfrm_stat")
+
+
+def table():
+    """{name: MIB counter} of IPSEC_DROPS"""
+    with open(TABLE, encoding="ascii") as file:
+        text = file.read().replace("\\\n", " ")
+    drops = text.split("#define IPSEC_DROPS(X)")[1].split("#define")[0]
+    rows = re.findall(r'X\((\w+),\s*"(\w+)",\s*(\w+),\s*([\w-]+),\s*(\w+),', drops)
+    ktap.check(len(rows) > 10, "cannot read drop.h")
+    return {row[1]: row[3] for row in rows}
+
+
+class Trace:
+    """The tracepoint's lines from now on."""
+
+    def __enter__(self):
+        if impl.INTREE:
+            return self
+        os.makedirs(TRACING, exist_ok=True)
+        self.write("events/ipsec_v3/drop/enable", "1")
+        self.write("trace", "")
+        return self
+
+    def __exit__(self, *_):
+        if not impl.INTREE:
+            self.write("events/ipsec_v3/drop/enable", "0")
+            os.rmdir(TRACING)
+
+    @staticmethod
+    def write(name, text):
+        with open(f"{TRACING}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+    @staticmethod
+    def lines():
+        """[(protocol, SPI, sequence number, reason)]"""
+        with open(f"{TRACING}/trace", encoding="ascii") as file:
+            return [(m[1], int(m[2], 16), int(m[3]), m[4]) for m in re.finditer(
+                r"drop: sa=\S+ proto=(\w+) spi=(\w+) seq=(\d+) reqid=1 reason=(\w+)",
+                file.read())]
+
+
+RAISED = {}	# {reason: [names of the cases]}
+
+
+def raises(reason, name, function, *arguments, intree_fails=None):
+    """function(*arguments) gives (Line, what to do, other figures, number)"""
+    RAISED.setdefault(reason, []).append(name)
+    ktap.add(f"{reason}: {name}", counted, reason, function, *arguments,
+             intree_fails=intree_fails)
+
+
+def counted(reason, function, *arguments):
+    on, act, figures, seq = function(*arguments)
+    mib = table()[reason]
+    wanted = {reason: 1, **figures}
+    if mib != "-":
+        wanted[mib_name(mib)] = 1
+    with Trace() as trace:
+        before = on.figures()
+        act()
+        on.settle(before, wanted)
+        if impl.INTREE:
+            return
+        spi = SPI_OUT if reason.startswith("Tx") else SPI_IN
+        ktap.equal(trace.lines(), [(on.kind, spi, seq, reason)], "tracepoint")
+
+
+def received(on, data, seq, **figures):
+    """What counted() wants, for a packet from outside"""
+    return on, lambda: RIG.dut.wire.send(data), figures, seq
+
+
+# -- receiving ---------------------------------------------------------------
+
+def header_of(on):
+    return packet.split(on.shape.header())[0]
+
+
+def esp_raw(on, esp):
+    return packet.join(header_of(on), packet.ESP, esp)
+
+
+def short_esp(shape, suite):
+    """One byte less than header, IV, trailer and ICV take (RFC 4303 2)"""
+    on = esp_line(shape, suite)
+    least = 8 + on.peer.suite.ivlen + 2 + on.peer.suite.icvlen
+    esp = struct.pack("!II", SPI_IN, START + 1 & 0xffffffff) + bytes(least - 9)
+    return received(on, esp_raw(on, esp), START + 1)
+
+
+def short_ah(shape):
+    on = ah_line(shape)
+    data = on.seal(START + 1)
+    hlen = len(packet.split(data)[0])
+    return received(on, packet.join(header_of(on), packet.AH, data[hlen:hlen + 27]),
+                    START + 1)
+
+
+def odd_block(shape):
+    on = esp_line(shape, cbc)
+    esp = packet.split(on.seal(START + 1))[2]
+    return received(on, esp_raw(on, esp[:-1]), START + 1)
+
+
+def forged(maker, shape):
+    on = maker(shape)
+    return received(on, on.seal(START + 1, flip_icv=True), START + 1, failed=1)
+
+
+def late(maker, shape):
+    on = maker(shape)
+    return received(on, on.seal(START - 500), START - 500, late=1, RxSecondTry=1)
+
+
+def pad_length(shape, suite, length):
+    """RFC 4303 2.5: the padding would begin before the payload does"""
+    on = esp_line(shape, suite)
+    size = 16 - 2
+    return received(on, on.seal(START + 1, plain=bytes(size) + bytes([length, 17])),
+                    START + 1)
+
+
+def padding(shape, suite):
+    on = esp_line(shape, suite)
+    return received(on, on.seal(START + 1, plain=bytes(46) + b"\2\2" + bytes(14) +
+                                b"\x0e\x11"), START + 1)
+
+
+def ah_length(shape, words):
+    """RFC 4302 2.2"""
+    on = ah_line(shape)
+    data = bytearray(on.seal(START + 1, data=bytes(300)))
+    data[len(header_of(on)) + 1] = words
+    return received(on, bytes(data), START + 1)
+
+
+def empty_source_route():
+    """Legal for the IP layer, and without a destination for AH to hash"""
+    RIG.dut.sysctl("net.ipv4.conf.all.accept_source_route", 1)
+    RIG.dut.sysctl("net.ipv4.conf.v0.accept_source_route", 1)
+    on = ah_line(V4)
+    there, here = V4.there, V4.here
+    data = packet.split(on.seal(START + 1))[2]
+    return received(on, packet.ip4(there, here, packet.AH, data,
+                                   options=b"\x83\x03\x04\x00"), START + 1)
+
+
+def atomic_fragment():
+    """A fragment header in front of AH (RFC 6946): AH comes before fragmenting"""
+    on = ah_line(V6)
+    header, _, data = packet.split(on.seal(START + 1))
+    fragment = bytes([packet.AH, 0, 0, 0]) + struct.pack("!I", 7)
+    return received(on, packet.ip6(V6.there, V6.here, 44, fragment + data), START + 1)
+
+
+for shape in (V4, V6, TUNNEL[0]):
+    for suite in (gcm, cbc):
+        raises("RxShort", f"ESP, {suite.__name__}, {shape}", short_esp, shape, suite)
+    raises("RxShort", f"AH, {shape}", short_ah, shape)
+    raises("RxBlock", f"{shape}", odd_block, shape)
+    raises("RxForged", f"ESP, {shape}", forged, esp_line, shape)
+    raises("RxForged", f"AH, {shape}", forged, ah_line, shape)
+    for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
+        raises("RxLate", f"{name}, {shape}", late, maker, shape,
+               intree_fails="a late ESN packet is an integrity failure")
+    for length in (15, 16, 255):
+        raises("RxPadLength", f"{length} of 14, {shape}", pad_length, shape, gcm, length)
+    raises("RxPadLength", f"15 of 14, CBC, {shape}", pad_length, shape, cbc, 15)
+    raises("RxPadding", f"GCM, {shape}", padding, shape, gcm,
+           intree_fails="padding is not looked at")
+    raises("RxPadding", f"CBC, {shape}", padding, shape, cbc,
+           intree_fails="padding is not looked at")
+    for words in (0, 1, 4, 5, 7, 255):
+        raises("RxAhLength", f"{words} words, {shape}", ah_length, shape, words)
+raises("RxHeader", "source route without an address", empty_source_route)
+raises("RxHeader", "atomic fragment before AH", atomic_fragment)
+
+
+# -- sending -----------------------------------------------------------------
+
+def too_big(maker, shape):
+    """A datagram of 64 KiB does not grow."""
+    on = maker(shape)
+    room = 65535 - 20 - 8 if shape.outer == 4 else 65535 - 8
+
+    def act():
+        try:
+            RIG.sockets.send(on.shape, bytes(room))
+            ktap.fail("it was sent")
+        except OSError as error:
+            ktap.equal(error.errno, errno.EMSGSIZE, "errno")
+    return on, act, {}, START + 1
+
+
+def raw_header():
+    """A local sender builds the IP header himself, badly (RFC 4302 3.3.3.1.1)"""
+    on = ah_line(V4)
+    data = packet.ip4(V4.here, V4.there, packet.UDP,
+                      packet.udp(V4.here, V4.there, 5000, PORT_PEER, b"x"),
+                      options=b"\x83\x03\x04\x00")
+
+    def act():
+        # such a packet's flow names no ports, so the policy must not either
+        RIG.dut.ip(host.policy_line("out", V4.here, V4.there,
+                                    host.template(V4.here, V4.there, "ah")))
+        with RIG.dut.inside():
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with raw:
+            try:
+                raw.sendto(data, (V4.there, 0))
+            except OSError as error:
+                ktap.equal(error.errno, errno.EINVAL, "errno")
+    return on, act, {}, START + 1
+
+
+for shape in (V4, V6):
+    for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
+        raises("TxTooBig", f"{name}, {shape}", too_big, maker, shape,
+               intree_fails="the length in the IP header wraps")
+raises("TxHeader", "source route without an address", raw_header)
+
+
+# -- a crypto driver with a full queue ---------------------------------------
+
+QUEUE = 1000		# of cryptd, unless told otherwise
+
+
+class Monopoly:
+    """This thread has CPU 0 for itself: what it queues for a worker there waits."""
+
+    def __enter__(self):
+        self.affinity = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {0})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+
+    def __exit__(self, *_):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, self.affinity)
+
+
+def async_gcm():
+    return cryptd.instance(f"cryptd({GCM_NAME})", GCM_NAME)
+
+
+def on_cryptd(reason, function):
+    with async_gcm(), Trace() as trace:
+        try:
+            function(reason, trace)
+        finally:
+            RIG.dut.flush()
+
+
+def full_queue_in(reason, trace):
+    on = esp_line(V4, window=4096)
+    packets = [on.seal(START + n) for n in range(1, QUEUE + 51)]
+    before = on.figures()
+    with Monopoly():
+        for data in packets:
+            RIG.dut.wire.send(data)
+    on.settle(before, {reason: 50, mib_name(table()[reason]): 50, "packets": QUEUE}, 20)
+    traced(trace, ("esp", SPI_IN, START + QUEUE + 1, reason), 50)
+    on.accepts(START + 3000)
+
+
+def full_queue_out(reason, trace):
+    on = esp_line(V4, window=4096)
+    before = on.figures()
+    refused = 0
+    with Monopoly():
+        for _ in range(QUEUE + 50):
+            try:
+                RIG.sockets.send(V4, b"one of many")
+            except OSError as error:
+                ktap.equal(error.errno, errno.ENOBUFS, "errno")
+                refused += 1
+    on.settle(before, {reason: 50, mib_name(table()[reason]): 50}, 20)
+    ktap.equal(refused, 50, "packets refused to the sender")
+    traced(trace, ("esp", SPI_OUT, START + QUEUE + 1, reason), 50)
+    RIG.dut.wire.drain()
+    on.accepts(START + 1)
+
+
+def twice_in_flight(reason, trace):
+    """Both copies of a dummy pass the window before either is verified."""
+    on = esp_line(V4)
+    data = on.seal(START + 1, dummy=b"")
+    before = on.figures()
+    with Monopoly():
+        RIG.dut.wire.send(data)
+        RIG.dut.wire.send(data)
+    on.settle(before, {reason: 1, mib_name(table()[reason]): 1, "replayed": 1,
+                       "RxDummy": 1, "packets": 1})
+    traced(trace, ("esp", SPI_IN, START + 1, reason), 1)
+    on.accepts(START + 2)
+
+
+def traced(trace, first, count):
+    if impl.INTREE:
+        return
+    lines = trace.lines()
+    ktap.equal((lines[:1], len(lines)), ([first], count), "tracepoint")
+
+
+def on_cryptd_case(reason, name, function, intree_fails=None):
+    RAISED.setdefault(reason, []).append(name)
+    ktap.add(f"{reason}: {name}", on_cryptd, reason, function, intree_fails=intree_fails)
+
+
+on_cryptd_case("RxCrypto", "more packets than cryptd's queue holds", full_queue_in)
+on_cryptd_case("TxBusy", "more packets than cryptd's queue holds", full_queue_out)
+on_cryptd_case("RxReplay", "a dummy twice in flight", twice_in_flight,
+               intree_fails="a dummy packet is a protocol error")
+
+
+# -- memory ------------------------------------------------------------------
+
+FAILSLAB = "/sys/kernel/debug/failslab"
+
+
+def text_of_module():
+    """Address range of ipsec_v3's code"""
+    base = "/sys/module/ipsec_v3/sections/.text"
+    with open(base, encoding="ascii") as file:
+        start = int(file.read(), 16)
+    with open("/sys/module/ipsec_v3/coresize", encoding="ascii") as file:
+        return start, start + int(file.read())
+
+
+class NoMemory:
+    """Every slab allocation that ipsec_v3's code asks for fails."""
+
+    def __enter__(self):
+        if impl.INTREE or not os.path.exists(f"{FAILSLAB}/require-start"):
+            raise ktap.Skip("no fault injection; run it with --kernel debug")
+        start, end = text_of_module()
+        for name, value in (("ignore-gfp-wait", "N"), ("task-filter", "N"),
+                            ("verbose", 0), ("interval", 1), ("space", 0),
+                            ("stacktrace-depth", 32), ("require-start", hex(start)),
+                            ("require-end", hex(end)), ("times", -1),
+                            ("probability", 100)):
+            self.write(name, value)
+
+    def __exit__(self, *_):
+        self.write("probability", 0)
+        self.write("require-start", 0)
+        self.write("require-end", "0xffffffffffffffff")
+
+    @staticmethod
+    def write(name, value):
+        with open(f"{FAILSLAB}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+
+def no_memory_in(shape):
+    """A packet in fragments has to be copied before it is decrypted."""
+    on = esp_line(shape)
+    pieces = fragments(on.seal(START + 1, bytes(9000)), (4000,))
+    before = on.figures()
+    with NoMemory(), Trace() as trace:
+        for data in pieces:
+            RIG.dut.wire.send(data)
+        on.settle(before, {"RxNoMemory": 1, "RxCopied": 1, "XfrmInStateProtoError": 1})
+        traced(trace, ("esp", SPI_IN, START + 1, "RxNoMemory"), 1)
+    on.accepts(START + 1)
+
+
+def no_memory_out(shape):
+    """A large datagram lies in page fragments, which are not ours."""
+    on = esp_line(shape)
+    before = on.figures()
+    with NoMemory(), Trace() as trace:
+        try:
+            RIG.sockets.send(shape, bytes(30000))
+            ktap.fail("it was sent")
+        except OSError as error:
+            ktap.equal(error.errno, errno.ENOMEM, "errno")
+        on.settle(before, {"TxNoMemory": 1, "TxCopied": 1, "XfrmOutStateProtoError": 1})
+        traced(trace, ("esp", SPI_OUT, START + 1, "TxNoMemory"), 1)
+    RIG.sockets.send(shape, bytes(30000))
+    RIG.dut.wire.receive(packet.ESP)
+
+
+# -- every length and every split --------------------------------------------
+
+def refuse_all(on, packets):
+    """None arrives, each is counted once, and then a good one still passes."""
+    before = on.figures()
+    for data in packets:
+        RIG.dut.wire.send(data)
+
+    def refused():
+        changed = on.since(before)
+        return sum(n for name, n in changed.items() if name.startswith("XfrmIn"))
+    ktap.wait_for(lambda: refused() == len(packets), f"{len(packets)} are counted", 15)
+    changed = on.since(before)
+    ktap.check("packets" not in changed, "one was accepted")
+    ktap.say(", ".join(f"{n} {name}" for name, n in sorted(changed.items())))
+    on.accepts(on.start + 1)
+
+
+def truncated(maker, shape):
+    on = maker(shape)
+    data = on.seal(on.start + 1, bytes(range(40)))
+    header, proto, whole = packet.split(data)
+    refuse_all(on, [packet.join(header, proto, whole[:n]) for n in range(len(whole))])
+
+
+def cut_behind_header(maker, shape):
+    """The IP header promises more than arrives: the IP layer's business"""
+    on = maker(shape)
+    data = on.seal(on.start + 1, bytes(range(40)))
+    before = on.figures()
+    for n in range(1, len(data)):
+        if n > 20:
+            RIG.dut.wire.send(data[:n])
+    on.settle(before, {})
+    on.accepts(on.start + 1)
+
+
+IDENT = iter(range(1, 1 << 16))
+
+
+def fragments(data, points):
+    """data as IP fragments that end at these offsets of its payload
+
+    AH hashes the identification of IPv4, so that stays.
+    """
+    header, proto, payload = packet.split(data)
+    ends = [*points, len(payload)]
+    ident = int.from_bytes(header[4:6], "big") if packet.version(data) == 4 else next(IDENT)
+    pieces = []
+    for start, end in zip([0, *points], ends):
+        more = end != len(payload)
+        if packet.version(data) == 4:
+            pieces.append(packet.ip4(packet.source(data), packet.destination(data), proto,
+                                     payload[start:end], ident=ident,
+                                     fragment=start // 8 | (0x2000 if more else 0)))
+        else:
+            head = struct.pack("!BBHI", proto, 0, start | more, ident)
+            pieces.append(packet.ip6(packet.source(data), packet.destination(data), 44,
+                                     head + payload[start:end]))
+    return pieces
+
+
+def split_points(size):
+    """In the protocol header, the IV, the payload, the trailer and the ICV"""
+    last = (size - 1) // 8 * 8
+    for point in (8, 16, 24, 32, 40, 48, size // 2 // 8 * 8, last - 24, last - 16,
+                  last - 8, last):
+        yield (point,)
+    yield (8, 16, 24)
+    yield tuple(range(8, min(size - 1, 8 * 20), 8))
+    yield (last - 16, last - 8, last)
+
+
+def split_over_fragments(maker, shape):
+    on = maker(shape)
+    seq = on.start
+    for size in (100, 1300, 9000):
+        whole = on.seal(seq + 1, bytes(size))
+        for points in split_points(len(packet.split(whole)[2])):
+            # IPv6 wants the header chain, AH and UDP in the first (RFC 7112)
+            if on.kind == "ah" and shape.outer == 6 and points[0] < 40:
+                continue
+            seq += 1
+            content = os.urandom(size)
+            pieces = fragments(on.seal(seq, content), points)
+            before = on.figures()
+            for data in pieces if seq % 2 else reversed(pieces):
+                RIG.dut.wire.send(data)
+            on.settle(before, {"packets": 1})
+            ktap.equal(RIG.sockets.receive(shape), content, "data")
+    broken = fragments(on.seal(seq + 1, bytes(1300), flip_icv=True), (640,))
+    before = on.figures()
+    for data in broken:
+        RIG.dut.wire.send(data)
+    on.settle(before, {"failed": 1, "RxForged": 1, "XfrmInStateProtoError": 1})
+    on.accepts(seq + 1)
+
+
+def page_edges(maker, shape):
+    """Lengths around whole pages, received and sent (CVE-2022-27666)"""
+    on = maker(shape)
+    seq = on.start
+    overhead = len(on.seal(seq, b""))
+    for pages in (1, 2, 8):
+        for total in edges(pages * 4096, overhead):
+            seq += 1
+            on.does({"packets": 1}, seq, arrives=True, data=os.urandom(total))
+    sent = on.start
+    for pages in (1, 2, 8):
+        for total in edges(pages * 4096, overhead):
+            content = os.urandom(total)
+            RIG.dut.wire.drain()
+            RIG.sockets.send(shape, content)
+            sent += 1
+            got, number = on.opened(RIG.dut.wire.receive(on.number), sent)
+            ktap.equal((got, number), (content, sent), "data and number on the wire")
+
+
+def edges(size, overhead):
+    """Payloads with which the data, the ESP packet or the IP packet have size"""
+    for less in (0, 8, 28, 48, overhead - 28, overhead - 8, overhead):
+        for step in (-1, 0, 1):
+            yield size - less + step
+
+
+def tfc_page_edges():
+    """Traffic flow padding up to whole pages (RFC 4303 2.7)"""
+    for pad in (4095, 4096, 4097, 65000):
+        on = esp_line(TUNNEL[0], more=f"tfcpad {pad}")
+        for size in (1, 4000, 4068, 4069, 5000):
+            content = os.urandom(size)
+            RIG.dut.wire.drain()
+            RIG.sockets.send(TUNNEL[0], content)
+            data = RIG.dut.wire.receive(packet.ESP)
+            payload, next_header, _ = on.sender.open(packet.split(data)[2], START)
+            inner = payload[:int.from_bytes(payload[2:4], "big")]
+            ktap.equal(TUNNEL[0].from_dut(next_header, inner), content, "data")
+            ktap.check(len(payload) >= min(pad, 60000), f"only {len(payload)} bytes")
+
+
+for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
+    for shape in (V4, V6, TUNNEL[3]):
+        ktap.add(f"{name} {shape}: cut off at every byte", truncated, maker, shape)
+        ktap.add(f"{name} {shape}: split over fragments", split_over_fragments, maker, shape)
+        ktap.add(f"{name} {shape}: lengths around a page", page_edges, maker, shape)
+    for shape in (V4, V6):
+        ktap.add(f"{name} {shape}: less than the IP header promises", cut_behind_header,
+                 maker, shape)
+ktap.add("TFC padding around a page", tfc_page_edges)
+
+
+for shape in (V4, V6):
+    for reason, function in (("RxNoMemory", no_memory_in), ("TxNoMemory", no_memory_out)):
+        RAISED.setdefault(reason, []).append(str(shape))
+        ktap.add(f"{reason}: {shape}", function, shape)
+
+# reasons that nothing outside the kernel can bring about
+WHY_NOT = {
+    "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory",
+}
+
+
+@ktap.case("every reason of drop.h has a case or a reason not to have one")
+def complete():
+    if impl.INTREE:
+        raise ktap.Skip("in-tree has no such table")
+    names = set(table())
+    ktap.equal(sorted(names - RAISED.keys() - WHY_NOT.keys()), [], "without a case")
+    ktap.equal(sorted((RAISED.keys() | WHY_NOT.keys()) - names), [], "not in the table")
+    sources = ""
+    for path in glob.glob(os.path.join(os.path.dirname(TABLE), "*.c")):
+        with open(path, encoding="utf-8") as file:
+            sources += file.read()
+    with open(TABLE, encoding="ascii") as file:
+        for symbol in re.findall(r"^\s*X\((\w+), \"", file.read(), re.M):
+            ktap.check(re.search(rf"IPSEC_(DROP|EVENT)_{symbol}\b", sources),
+                       f"no line of code ever raises {symbol}")
+
+
+ktap.main(lambda: RIG.start(mtu=MTU), RIG.stop)

@@ -1,0 +1,316 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""An SA that cannot be served is refused, in words, and leaves nothing behind.
+
+The words are what "ip xfrm" prints of the kernel's extended acknowledgement.
+In-tree words its refusals otherwise; there only the refusal itself counts.
+"""
+import functools
+import os
+import re
+import socket
+import struct
+import subprocess
+
+from lib import impl, ktap, packet, xfrm
+
+ADDRESS = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd09::1", "fd09::2")}
+HOLDER = {(4, "esp"): "esp4", (6, "esp"): "esp6", (4, "ah"): "ah4", (6, "ah"): "ah6"}
+REPEAT = 5              # a leak of one SA would be lost among the crypto API's own
+
+GCM = ["aead", "rfc4106(gcm(aes))"]
+CBC = ["enc", "cbc(aes)", "0x" + "11" * 16]
+SHA256 = ["auth-trunc", "hmac(sha256)", "0x" + "22" * 32]
+KEY = "The algorithm refuses a key of this length or value"
+ICV = "The ICV must be 64 to 512 bits long"
+
+
+def key(length):
+    return "0x" + "5a" * length
+
+
+def add(family, proto, algorithms, mode="transport", more=()):
+    src, dst = ADDRESS[family]
+    command = ["ip", "xfrm", "state", "add", "src", src, "dst", dst, "proto", proto,
+               "spi", "0x700", "mode", mode, *more, *algorithms]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False)
+
+
+def delete(family, proto):
+    src, dst = ADDRESS[family]
+    subprocess.run(["ip", "xfrm", "state", "delete", "src", src, "dst", dst, "proto",
+                    proto, "spi", "0x700"], check=True)
+
+
+def uses(module):
+    with open(f"/sys/module/{module}/refcnt", encoding="ascii") as file:
+        return int(file.read())
+
+
+def crypto_uses():
+    """References to the crypto API's algorithms, by driver."""
+    with open("/proc/crypto", encoding="ascii") as file:
+        text = file.read()
+    return dict(re.findall(r"driver +: (\S+)\n.*\n.*\nrefcnt +: (\d+)", text))
+
+
+def grown(before, after):
+    return {name: (before[name], count) for name, count in after.items()
+            if name in before and int(count) > int(before[name])}
+
+
+def refused(family, proto, algorithms, sentence, mode="transport", more=()):
+    """The SA is refused REPEAT times, and nothing holds on to anything."""
+    holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
+    # the first instantiates the templates
+    if add(family, proto, algorithms, mode, more).returncode == 0:
+        delete(family, proto)
+    ktap.wait_for(lambda: not uses(holder), f"{holder} is let go of the first SA")
+    uses_before, crypto_before = uses(holder), crypto_uses()
+    for _ in range(REPEAT):
+        done = add(family, proto, algorithms, mode, more)
+        if done.returncode == 0:
+            delete(family, proto)
+        assert done.returncode, "the SA was accepted"
+        assert impl.INTREE or re.search(sentence, done.stdout), \
+            f"{done.stdout.strip()!r} does not say {sentence!r}"
+    # a refused state is freed by a work item
+    ktap.wait_for(lambda: uses(holder) == uses_before, f"{holder} is let go")
+    ktap.wait_for(lambda: not grown(crypto_before, crypto_uses()),
+                  "the algorithms are let go")
+
+
+def refusal(name, sentence, algorithms, protos=("esp",), families=(4, 6),
+            intree_fails=None, **more):
+    for family in families:
+        for proto in protos:
+            ktap.add(f"IPv{family} {proto}: {name}",
+                     functools.partial(refused, family, proto, algorithms, sentence, **more),
+                     intree_fails=intree_fails)
+
+
+# algorithms that the core does not know
+refusal("unknown aead", "AEAD algorithm not found", ["aead", "rfc9999(gcm(aes))", key(20), "128"])
+refusal("unknown enc", "CRYPT algorithm not found", ["enc", "cbc(no-such)", key(16)])
+refusal("unknown auth", "AUTH_TRUNC algorithm not found", [*CBC, "auth-trunc", "hmac(no-such)",
+                                                         key(16), "96"])
+refusal("unknown auth", "AUTH_TRUNC algorithm not found",
+        ["auth-trunc", "hmac(no-such)", key(16), "96"], protos=("ah",))
+
+# keys: RFC 4106 8.1, 4309 7.1, 4543 5.4, 7634 2, 3602 2.1, 3686 5.1, 3566, 4494
+for size in (0, 15, 19, 21, 37):
+    refusal(f"rfc4106 with a key of {size} bytes", KEY, [*GCM, key(size), "128"])
+refusal("rfc4309 with a key of 18 bytes", KEY, ["aead", "rfc4309(ccm(aes))", key(18), "128"])
+refusal("rfc4543 with a key of 17 bytes", KEY, ["aead", "rfc4543(gcm(aes))", key(17), "128"])
+for size in (32, 35, 37):
+    refusal(f"rfc7539esp with a key of {size} bytes", KEY,
+            ["aead", "rfc7539esp(chacha20,poly1305)", key(size), "128"])
+for size in (0, 15, 17, 33):
+    refusal(f"cbc(aes) with a key of {size} bytes", KEY, ["enc", "cbc(aes)", key(size), *SHA256, "128"])
+refusal("cbc(aes) with a key of 15 bytes, ESN", KEY, ["enc", "cbc(aes)", key(15), *SHA256, "128"],
+        more=("replay-window", "64", "flag", "esn"))
+refusal("rfc3686 without its nonce", KEY, ["enc", "rfc3686(ctr(aes))", key(16), *SHA256, "128"])
+refusal("3DES with a key of 23 bytes", KEY, ["enc", "cbc(des3_ede)", key(23), *SHA256, "128"])
+refusal("xcbc with a key of 15 bytes", KEY, [*CBC, "auth-trunc", "xcbc(aes)", key(15), "96"])
+for proto_algorithms in (["auth-trunc", "xcbc(aes)", key(15), "96"],
+                         ["auth-trunc", "cmac(aes)", key(17), "96"]):
+    refusal(f"{proto_algorithms[1]} with a key of the wrong length", KEY, proto_algorithms,
+            protos=("ah",))
+
+# ICVs that guessing can hit: shorter than 8 bytes
+SHORT = "in-tree serves any ICV that the crypto API does"
+for bits in (8, 32, 56):
+    refusal(f"hmac(sha256) cut to {bits} bits", ICV, [*CBC, *SHA256, str(bits)],
+            intree_fails=SHORT)
+    refusal(f"hmac(sha256) cut to {bits} bits, ESN", ICV, [*CBC, *SHA256, str(bits)],
+            intree_fails=SHORT if bits >= 32 else None,     # authencesn refuses 1 to 3
+            more=("replay-window", "64", "flag", "esn"))
+    refusal(f"hmac(sha256) cut to {bits} bits", ICV, [*SHA256, str(bits)], protos=("ah",),
+            intree_fails=SHORT)
+for name in ("rfc4106(gcm(aes))", "rfc4309(ccm(aes))"):
+    refusal(f"{name} with an ICV of 32 bits", "AEAD algorithm not found|ICV",
+            ["aead", name, key(20 if "gcm" in name else 19), "32"])
+refusal("hmac(sha256) longer than it is", "AUTH_TRUNC|ICV", [*SHA256, "264"], protos=("ah",))
+
+# what belongs to another protocol or is no mode of ESP and AH; "ip" itself keeps
+# most of these from the kernel, see not_from_ip()
+refusal("TFC padding in transport mode", "TFC padding", [*GCM, key(20), "128"],
+        more=("tfcpad", "100"))
+refusal("TFC padding for AH", "TFCPAD", [*SHA256, "128"], protos=("ah",), more=("tfcpad", "100"))
+refusal("ESN with a window of 0", "[Rr]eplay", [*GCM, key(20), "128"],
+        more=("replay-window", "0", "flag", "esn"))
+refusal("ESN with a window of 4097", "[Rr]eplay", [*GCM, key(20), "128"],
+        more=("replay-window", "4097", "flag", "esn"))
+
+# encapsulation
+# older kernels serve the drafts that came before RFC 3948
+NON_IKE = "it is served" if os.uname().release.startswith("6.1.") else None
+ENCAP = ["4500", "4500", "0.0.0.0"]
+refusal("ESP in TCP", "ESP in TCP is not supported, use ESP in UDP", [*GCM, key(20), "128"],
+        more=("encap", "espintcp", *ENCAP))
+refusal("ESP in UDP with a non-IKE marker", "ESP in UDP", [*GCM, key(20), "128"],
+        more=("encap", "espinudp-nonike", *ENCAP), intree_fails=NON_IKE)
+refusal("AH in UDP", "AH cannot be encapsulated", [*SHA256, "128"], protos=("ah",),
+        more=("encap", "espinudp", *ENCAP))
+
+
+# -- what "ip" itself would hold back from the kernel --------------------------
+
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+A_AUTH_TRUNC, A_CRYPT, A_AEAD = 20, 2, 18
+MODE_TRANSPORT, MODE_RO, MODE_IN_TRIGGER = 0, 2, 3
+NEWSA = 0x10
+
+
+def algorithm(kind, name, secret, *bits):
+    """struct xfrm_algo, xfrm_algo_auth or xfrm_algo_aead as an attribute"""
+    body = struct.pack("64sI", name.encode(), len(secret) * 8)
+    return xfrm.attribute(kind, body + b"".join(struct.pack("I", n) for n in bits) + secret)
+
+
+AEAD = algorithm(A_AEAD, "rfc4106(gcm(aes))", bytes(range(20)), 128)
+AUTH = algorithm(A_AUTH_TRUNC, "hmac(sha256)", bytes(range(32)), 128)
+CRYPT = algorithm(A_CRYPT, "cbc(aes)", bytes(range(16)))
+
+
+def usersa(family, proto, mode):
+    """struct xfrm_usersa_info"""
+    src, dst = ADDRESS[family]
+    af = socket.AF_INET if family == 4 else socket.AF_INET6
+    endless = struct.pack("=8Q", *[(1 << 64) - 1] * 4, 0, 0, 0, 0)
+    selector = bytes(40) + struct.pack("=HBBBxxxII", af, 0, 0, 0, 0, 0)
+    return (selector + xfrm.pad16(packet.address(dst)) +
+            struct.pack("!IBxxx", 0x700, xfrm.PROTO[proto]) +
+            xfrm.pad16(packet.address(src)) + endless + bytes(32 + 12) +
+            struct.pack("=IIHBBB7x", 0, 1, af, mode, 0, 0))
+
+
+class Netlink:
+    """Adds an SA; the answer is (errno, sentence)."""
+
+    def __init__(self):
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, xfrm.NETLINK_XFRM)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self.socket.setsockopt(SOL_NETLINK, option, 1)
+        self.socket.settimeout(10)
+
+    def send(self, body):
+        self.socket.send(struct.pack("=IHHII", 16 + len(body), NEWSA, 5, 1, 0) + body)
+
+    def answer(self):
+        data = self.socket.recv(65536)
+        error = -struct.unpack("=i", data[16:20])[0]
+        found = xfrm.attributes(data[36:])
+        return error, found.get(1, b"").rstrip(b"\0").decode()
+
+
+def refused_raw(family, proto, mode, attributes, sentence):
+    holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
+    uses_before = uses(holder)
+    netlink = Netlink()
+    for _ in range(REPEAT):
+        netlink.send(usersa(family, proto, mode) + attributes)
+        error, said = netlink.answer()
+        if not error:
+            delete(family, proto)
+        ktap.check(error, "the SA was accepted")
+        ktap.check(impl.INTREE or re.search(sentence, said), f"{said!r} does not say {sentence!r}")
+    ktap.wait_for(lambda: uses(holder) == uses_before, f"{holder} is let go")
+
+
+for family in (4, 6):
+    for name, proto, mode, attributes, sentence in (
+            ("no algorithm at all", "esp", MODE_TRANSPORT, b"", "Missing required attribute"),
+            ("integrity without a cipher", "esp", MODE_TRANSPORT, AUTH, "ecb\\(cipher_null\\)"),
+            ("aead and auth together", "esp", MODE_TRANSPORT, AEAD + AUTH, "combination"),
+            ("no algorithm at all", "ah", MODE_TRANSPORT, b"", "Missing required attribute"),
+            ("a cipher", "ah", MODE_TRANSPORT, AUTH + CRYPT, "Invalid attributes for AH"),
+            ("mode ro", "esp", MODE_RO, AEAD, "[Mm]ode"),
+            ("mode ro", "ah", MODE_RO, AUTH, "[Mm]ode"),
+            ("mode in_trigger", "esp", MODE_IN_TRIGGER, AEAD, "mode"),
+            ("mode in_trigger", "ah", MODE_IN_TRIGGER, AUTH, "mode")):
+        served = family == 6 and name == "mode ro"
+        ktap.add(f"IPv{family} {proto}: {name}", refused_raw, family, proto, mode, attributes,
+                 sentence, intree_fails="the modes are not looked at" if served else None)
+
+
+def without_memory(family, proto, attributes):
+    """Each allocation on the way fails once: refused or, where the kernel can do
+    without, accepted; and nothing is left of it (kmemleak looks as well)."""
+    path = "/proc/thread-self/fail-nth"
+    if not os.path.exists(path):
+        raise ktap.Skip("this kernel injects no faults; run it with --kernel debug")
+    with open("/sys/kernel/debug/failslab/ignore-gfp-wait", "w", encoding="ascii") as file:
+        file.write("N")
+    holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
+    netlink, refusals, nth = Netlink(), [], 0
+    body = usersa(family, proto, MODE_TRANSPORT) + attributes
+    knob = os.open(path, os.O_RDWR)
+    happened = True
+    while happened:
+        nth += 1
+        os.pwrite(knob, str(nth).encode(), 0)
+        try:
+            netlink.send(body)
+        except OSError as error:
+            sent = error.errno
+        else:
+            sent = 0
+        happened = int(os.pread(knob, 16, 0)) == 0
+        os.pwrite(knob, b"0", 0)
+        error, said = (sent, "") if sent else netlink.answer()
+        if error:
+            refusals.append(said)
+        else:
+            delete(family, proto)
+    os.close(knob)
+    ktap.say(f"{nth - 1} allocations, {len(refusals)} refusals: {sorted(set(refusals))}")
+    ktap.check(len(refusals) > 3, "hardly an allocation failed: is the fault injected?")
+    ktap.check(impl.INTREE or "No memory for the SA" in refusals, "no word about memory")
+    ktap.wait_for(lambda: not uses(holder), f"{holder} is let go")
+
+
+for family in (4, 6):
+    for proto, attributes in (("esp", AEAD), ("esp", CRYPT + AUTH), ("ah", AUTH)):
+        ktap.add(f"IPv{family} {proto}: no memory, {'aead' if attributes is AEAD else 'auth'}",
+                 without_memory, family, proto, attributes)
+
+
+@ktap.case("an algorithm that the crypto API does not have")
+def missing_template():
+    """Its module cannot be loaded, as on a kernel that was built without."""
+    conf = "/etc/modprobe.d/no-authencesn.conf"
+    if "authencesn" in crypto_templates() or not os.path.exists("/etc/modprobe.d"):
+        raise ktap.Skip("this kernel has authencesn built in or loaded")
+    with open(conf, "w", encoding="ascii") as file:
+        file.write("install authencesn /bin/false\n")
+    try:
+        refused(4, "esp", [*CBC, *SHA256, "128"],
+                "This kernel's crypto API does not have the algorithm",
+                more=("replay-window", "64", "flag", "esn"))
+    finally:
+        os.unlink(conf)
+
+
+def crypto_templates():
+    """Modules that are there already, built in or loaded."""
+    found = set(os.listdir("/sys/module"))
+    shown = subprocess.run(["modinfo", "-F", "filename", "authencesn"], text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    if "builtin" in shown.stdout:
+        found.add("authencesn")
+    return found
+
+
+@ktap.case("after all refusals the module unloads")
+def unloads():
+    subprocess.run(["ip", "xfrm", "state", "flush"], check=True)
+    for module in sorted(HOLDER.values()) if impl.INTREE else ["ipsec_v3"]:
+        subprocess.run(["modprobe", module], check=True)
+        subprocess.run(["rmmod", module], check=True)
+
+
+if __name__ == "__main__":
+    ktap.CASE_SECONDS = 300
+    ktap.main(after=impl.load)

@@ -41,8 +41,6 @@ struct ipsec_sa;
 	  "the crypto driver failed or had no room in its queue")	\
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\
 	  "no memory to receive the packet")				\
-	X(RX_STATE, "RxState", ESRCH, XFRMINSTATEINVALID, here,		\
-	  "the SA went away while the packet was on its way through it") \
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \
 	  "the protected packet would exceed 65535 bytes")		\
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\

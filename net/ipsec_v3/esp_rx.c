@@ -4,29 +4,26 @@
 #include "esp_wire.h"
 #include "rx.h"
 
-/* 0, or the reason why these lengths cannot be a packet of this SA */
-static int esp_rx_check(struct ipsec_sa *sa, struct sk_buff *skb)
+static int esp_rx_check(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
-	unsigned int clen;
+	unsigned int around = sa->hdrlen + sa->icvlen;
 
-	if (skb->len < sa->hdrlen + sizeof(struct esp_trailer) + sa->icvlen)
-		return IPSEC_DROP_RX_SHORT + 1;
-	clen = skb->len - sa->hdrlen - sa->icvlen;
-	if (clen & (sa->block - 1))
-		return IPSEC_DROP_RX_BLOCK + 1;
+	if (skb->len < around + sizeof(struct esp_trailer))
+		return ipsec_drop(sa, seq, IPSEC_DROP_RX_SHORT);
+	if ((skb->len - around) & (sa->block - 1))
+		return ipsec_drop(sa, seq, IPSEC_DROP_RX_BLOCK);
+	if (ipsec_room_rx(sa, skb))
+		return ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM);
 	return 0;
 }
 
 static struct ipsec_req *esp_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
-	int reason = esp_rx_check(sa, skb);
+	int err = esp_rx_check(sa, skb, seq);
 	struct ipsec_req *req;
 
-	if (unlikely(reason))
-		return ERR_PTR(ipsec_drop(sa, seq, reason - 1));
-	if (unlikely(ipsec_room_rx(sa, skb)))
-		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
-
+	if (unlikely(err))
+		return ERR_PTR(err);
 	req = ipsec_esp_req(sa, skb, seq);
 	if (unlikely(!req))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));

@@ -281,7 +281,7 @@ def resync(proto, shape, ahead, more=RESYNC):
     on.does(REPLAYED, far + RUN)
     on.accepts(far + RUN + 40)
     on.accepts(far + RUN + 39)
-    bits_true(on, {far + RUN + 40, far + RUN + 39, far + RUN, far + RUN - 1}, 64)
+    bits_true(on, {far + RUN + 40, far + RUN + 39, far + RUN}, 64)
     refused_after_resync(on, far)
 
 

@@ -143,14 +143,15 @@ class Ah:
         header:		the IP header with options or extension headers
         hashed_header:	what the ICV covers, when not header
         arrived:	header is as the destination sees it: source routes and
-                        routing headers are done, home address exchanged
+			routing headers are done, home address exchanged
         """
         fixed = self.fixed(header, next_header, seq)
         size = self.length(header) + len(payload)
         hashed, _, _ = packet.split(packet.join(hashed_header or header,
                                                 packet.AH, bytes(size)))
-        icv = self.icv(hashed, fixed, payload,
-                       seq if hashed_seq is None else hashed_seq, arrived)
+        covered = seq if hashed_seq is None else hashed_seq
+        icv = self.icv(hashed, self.fixed(header, next_header, covered), payload,
+                       covered, arrived)
         if flip_icv:
             icv = icv[:-1] + bytes([icv[-1] ^ 1])
         blank = bytes(self.length(header) - len(fixed) - len(icv))

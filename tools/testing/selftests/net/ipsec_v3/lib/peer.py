@@ -118,6 +118,7 @@ class Ah:
         self.spi = spi
         self.esn = esn
         self.align4 = align4
+        self.padding = b""	# behind the ICV of the last packet opened
 
     def length(self, header):
         """Octets of an AH header behind this IP header: a multiple of 8, but 4
@@ -129,9 +130,12 @@ class Ah:
         return (bytes([next_header, self.length(header) // 4 - 2, 0, 0]) +
                 number(self.spi) + number(seq))
 
-    def icv(self, header, fixed, payload, seq, arrived):
-        """header: with its lengths right"""
+    def icv(self, header, fixed, payload, seq, arrived, padding=None):
+        """header: with its lengths right; padding: what follows the ICV, which
+        the ICV covers as it is (RFC 4302 3.3.3.2.1)"""
         blank = bytes(self.length(header) - len(fixed))
+        if padding:
+            blank = blank[:-len(padding)] + padding
         high = number(seq >> 32) if self.esn else b""
         return self.suite.icv(canonical(header, arrived) + fixed + blank +
                               payload + high)
@@ -170,10 +174,10 @@ class Ah:
         if spi != self.spi or reserved or (words + 2) * 4 != size:
             raise Malformed(f"SPI {spi:#x}, reserved {reserved}, length {words}")
         seq = near_number(low, near, self.esn)
-        icv, blank = rest[12:12 + self.suite.icvlen], rest[12 + self.suite.icvlen:size]
-        if any(blank):
-            raise Malformed("ICV padding is not zero")
-        if self.icv(header, rest[:12], rest[size:], seq, arrived) != icv:
+        end = 12 + self.suite.icvlen
+        icv, self.padding = rest[12:end], rest[end:size]
+        if self.icv(header, rest[:12], rest[size:], seq, arrived,
+                    self.padding) != icv:
             raise Forged
         return packet.set_protocol(header, next_header), rest[size:], seq
 

@@ -58,11 +58,26 @@ static const struct xfrm_type *claim_holder(const struct ipsec_step *step)
 	return step->type->proto == IPPROTO_ESP ? afinfo->type_esp : afinfo->type_ah;
 }
 
+/* Says who holds a slot and how to free it. */
+static void claim_complain(const struct ipsec_step *step, const struct module *owner)
+{
+	const char *family = step->family->name;
+
+	if (!owner)
+		pr_err("IP protocol %u of %s is built into this kernel, which cannot load %s\n",
+		       step->type->proto, family, KBUILD_MODNAME);
+	else if (step->type->proto == IPPROTO_ESP)
+		/* modprobe passes over the offload half when it is not loaded */
+		pr_err("ESP for %s is held by module %s; free it with: ip xfrm state flush; modprobe -r %s_offload %s\n",
+		       family, owner->name, owner->name, owner->name);
+	else
+		pr_err("AH for %s is held by module %s; free it with: ip xfrm state flush; modprobe -r %s\n",
+		       family, owner->name, owner->name);
+}
+
 /* 0 when the slot is free, else -errno, and the log says what to do */
 static int claim_check(const struct ipsec_step *step)
 {
-	const char *proto = step->type->proto == IPPROTO_ESP ? "ESP" : "AH";
-	const char *family = step->family->name;
 	const struct xfrm_type *holder;
 	int err = 0;
 
@@ -70,14 +85,9 @@ static int claim_check(const struct ipsec_step *step)
 	holder = claim_holder(step);
 	if (IS_ERR(holder)) {
 		err = PTR_ERR(holder);
-	} else if (holder && holder->owner) {
-		err = -EEXIST;
-		pr_err("%s for %s is held by module %s; free it with: ip xfrm state flush; modprobe -r %s\n",
-		       proto, family, module_name(holder->owner), module_name(holder->owner));
 	} else if (holder) {
 		err = -EEXIST;
-		pr_err("%s for %s is built into this kernel, which cannot load %s\n",
-		       proto, family, KBUILD_MODNAME);
+		claim_complain(step, holder->owner);
 	}
 	rcu_read_unlock();
 	return err;

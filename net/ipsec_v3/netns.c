@@ -79,7 +79,7 @@ static void netns_wait_idle(struct ipsec_netns *ns)
 		for_each_possible_cpu(cpu)
 			busy += READ_ONCE(per_cpu_ptr(ns->counters, cpu)->busy);
 		if (busy)
-			msleep(1);
+			usleep_range(1000, 2000);
 	} while (busy);
 }
 

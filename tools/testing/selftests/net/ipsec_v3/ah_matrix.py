@@ -12,7 +12,7 @@ import socket
 
 from lib import host, ktap, packet
 from lib.peer import Ah
-from lib.shape import (PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL,
+from lib.shape import (PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL,
                        Sockets)
 from lib.suite import Separate
 

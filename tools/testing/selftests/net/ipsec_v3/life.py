@@ -7,7 +7,6 @@ ping through an SA.
 """
 import contextlib
 import ctypes
-import glob
 import os
 import re
 import subprocess

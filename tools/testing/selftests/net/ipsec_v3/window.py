@@ -16,7 +16,6 @@ import random
 import time
 
 from lib import ktap, packet
-from lib.host import IpError
 from lib.line import Line, Rig
 from lib.shape import TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate

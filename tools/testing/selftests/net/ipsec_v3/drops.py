@@ -15,7 +15,7 @@ import socket
 import struct
 
 from lib import cryptd, host, impl, ktap, packet
-from lib.line import Line, Rig
+from lib.line import Line, Monopoly, Rig
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import GCM, Combined, Separate
 
@@ -284,20 +284,8 @@ raises("TxHeader", "source route without an address", raw_header)
 
 # -- a crypto driver with a full queue ---------------------------------------
 
+SO_SNDBUFFORCE = 32
 QUEUE = 1000		# of cryptd, unless told otherwise
-
-
-class Monopoly:
-    """This thread has CPU 0 for itself: what it queues for a worker there waits."""
-
-    def __enter__(self):
-        self.affinity = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {0})
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-
-    def __exit__(self, *_):
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.sched_setaffinity(0, self.affinity)
 
 
 def async_gcm():
@@ -310,6 +298,7 @@ def on_cryptd(reason, function):
             function(reason, trace)
         finally:
             RIG.dut.flush()
+            RIG.sockets.drain()		# a queued datagram holds its SA
 
 
 def full_queue_in(reason, trace):
@@ -321,22 +310,20 @@ def full_queue_in(reason, trace):
             RIG.dut.wire.send(data)
     on.settle(before, {reason: 50, mib_name(table()[reason]): 50, "packets": QUEUE}, 20)
     traced(trace, ("esp", SPI_IN, START + QUEUE + 1, reason), 50)
+    RIG.sockets.drain()
     on.accepts(START + 3000)
 
 
 def full_queue_out(reason, trace):
     on = esp_line(V4, window=4096)
     before = on.figures()
-    refused = 0
+    # or the sender would wait for his first packets to be sent; he is not told of
+    # ENOBUFS, which UDP keeps to itself
+    RIG.sockets.plain[V4.here].setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)
     with Monopoly():
         for _ in range(QUEUE + 50):
-            try:
-                RIG.sockets.send(V4, b"one of many")
-            except OSError as error:
-                ktap.equal(error.errno, errno.ENOBUFS, "errno")
-                refused += 1
+            RIG.sockets.send(V4, b"one of many")
     on.settle(before, {reason: 50, mib_name(table()[reason]): 50}, 20)
-    ktap.equal(refused, 50, "packets refused to the sender")
     traced(trace, ("esp", SPI_OUT, START + QUEUE + 1, reason), 50)
     RIG.dut.wire.drain()
     on.accepts(START + 1)

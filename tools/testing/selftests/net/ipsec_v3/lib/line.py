@@ -24,13 +24,26 @@ OWN = ("Rx", "Tx")	# names that in-tree does not count
 class Rig:
     """A Dut with its sockets, made before the first case."""
 
-    def start(self, mtu=2000):
-        self.dut = host.Dut(mtu=mtu)
+    def start(self, mtu=2000, name="dut"):
+        self.dut = host.Dut(name, mtu)
         self.sockets = Sockets(self.dut)
 
     def stop(self):
         self.sockets.close()
         self.dut.close()
+
+
+class Monopoly:
+    """This thread has CPU 0 for itself: what it queues for a worker there waits."""
+
+    def __enter__(self):
+        self.affinity = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {0})
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+
+    def __exit__(self, *_):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, self.affinity)
 
 
 def wanted_here(wanted):

@@ -1,0 +1,250 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""No write ever goes to a page that is not the packet's own.
+
+The page cache of a spliced file (CVE-2026-43284), the buffer of a zero-copy
+sender, the memory that a packet tap looks at: all of it is as it was after ESP
+has encrypted or decrypted what lies in it.  The files are on tmpfs, where the
+page cache is the file.
+"""
+
+import contextlib
+import mmap
+import os
+import socket
+import tempfile
+
+from lib import host, ktap, packet, wire
+from lib.line import Line, Rig
+from lib.peer import Esp
+from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, TRANSPORT, TUNNEL
+from lib.suite import CHACHA, GCM, Combined, Separate
+
+RIG = Rig()
+START = 68 << 32 | 100000
+SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
+MTU = 9000
+LOOPBACK = {4: ("10.0.0.1", "10.1.0.1"), 6: ("fd00::1", "fd01::1")}
+SUITES = {
+    "GCM": lambda: Combined(GCM),
+    "ChaCha20": lambda: Combined(CHACHA),
+    "CBC": lambda: Separate("cbc(aes)", "hmac(sha256)", 128),
+    "NULL": lambda: Separate("ecb(cipher_null)", "hmac(sha256)", 128),
+}
+
+
+@contextlib.contextmanager
+def file_with(content):
+    """An open file; fails when it has changed at the end."""
+    with tempfile.TemporaryFile(dir="/tmp") as file:
+        file.write(content)
+        file.flush()
+        with mmap.mmap(file.fileno(), 0) as seen:
+            yield file
+            ktap.check(seen[:] == content, "the file in the page cache was written to")
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as drop:
+            drop.write("1")
+        ktap.check(os.pread(file.fileno(), len(content), 0) == content,
+                   "the file was written to")
+
+
+def splice(file, size, sock):
+    """One datagram made of the file's pages"""
+    reader, writer = os.pipe()
+    try:
+        ktap.equal(os.splice(file.fileno(), writer, size, offset_src=0), size, "spliced in")
+        ktap.equal(os.splice(reader, sock.fileno(), size), size, "spliced out")
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def sendfile(file, size, sock):
+    ktap.equal(os.sendfile(sock.fileno(), file.fileno(), 0, size), size, "sent")
+
+
+def connected(shape):
+    """A sender of the Dut's, apart from the shared one"""
+    sock = RIG.dut.udp(shape.inner_here, 0)
+    sock.connect((shape.inner_there, PORT_PEER))
+    return sock
+
+
+def any_port_policy(on):
+    """Like shape.policy(), for every port"""
+    shape = on.shape
+    RIG.dut.ip(host.policy_line(
+        "out", shape.inner_here, shape.inner_there + " proto udp",
+        host.template(shape.here, shape.there, on.kind, shape.mode)))
+
+
+def line(kind, suite, shape, encap=False):
+    on = Line(RIG, shape, suite(), kind, True, 64, START, encap=encap)
+    any_port_policy(on)
+    return on
+
+
+def on_the_wire(on, size):
+    """The datagram that the Dut sent, decrypted by the peer"""
+    number = packet.UDP if on.encap else on.number
+    data = RIG.dut.wire.receive(number)
+    if on.kind == "ah":
+        header, payload, _ = on.sender.open(data, START)
+        next_header = packet.split(header)[1]
+    else:
+        esp = packet.split(data)[2][8 if on.encap else 0:]
+        payload, next_header, _ = on.sender.open(esp, START)
+    if on.shape.mode == "tunnel":
+        _, next_header, payload = packet.split(payload)
+    ktap.equal((next_header, len(payload)), (packet.UDP, size + 8), "protocol and length")
+    return payload[8:]
+
+
+def sends_file(kind, suite, shape, encap, how):
+    on = line(kind, suite, shape, encap)
+    content = os.urandom(6000)
+    before = on.figures()
+    with file_with(content) as file, connected(shape) as sock:
+        how(file, len(content), sock)
+        ktap.equal(on_the_wire(on, len(content)), content, "data on the wire")
+    # elsewhere the core itself may copy, for the sake of a checksum
+    if kind == "esp" and shape is TRANSPORT[0]:
+        on.settle(before, {"TxCopied": 1})
+
+
+def sends_zerocopy(kind, suite, shape):
+    on = line(kind, suite, shape)
+    content = os.urandom(6000)
+    buffer = mmap.mmap(-1, 8192)
+    buffer[:len(content)] = content
+    with connected(shape) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, SO_ZEROCOPY, 1)
+        with memoryview(buffer)[:len(content)] as view:
+            sock.send(view, MSG_ZEROCOPY)
+        ktap.equal(on_the_wire(on, len(content)), content, "data on the wire")
+    ktap.check(buffer[:len(content)] == content, "the sender's buffer was written to")
+    buffer.close()
+
+
+for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+    for encap in (False, True):
+        for how in (splice, sendfile):
+            ktap.add(f"{how.__name__} out, ESP GCM, {shape}{', in UDP' if encap else ''}",
+                     sends_file, "esp", SUITES["GCM"], shape, encap, how)
+    for name in ("CBC", "ChaCha20", "NULL"):
+        ktap.add(f"splice out, ESP {name}, {shape}", sends_file, "esp", SUITES[name], shape,
+                 False, splice)
+    ktap.add(f"splice out, AH, {shape}", sends_file, "ah",
+             lambda: Separate(auth="hmac(sha256)", bits=128), shape, False, splice)
+    ktap.add(f"MSG_ZEROCOPY, ESP, {shape}", sends_zerocopy, "esp", SUITES["GCM"], shape)
+    ktap.add(f"MSG_ZEROCOPY, AH, {shape}", sends_zerocopy, "ah",
+             lambda: Separate(auth="hmac(sha256)", bits=128), shape)
+
+
+# -- receiving ---------------------------------------------------------------
+
+class Loopback:
+    """An SA from one of the Dut's addresses to another: a local attacker's."""
+
+    def __init__(self, version, mode, suite):
+        self.version, self.mode = version, mode
+        self.src, self.dst = LOOPBACK[version]
+        RIG.dut.flush()
+        RIG.dut.ip(host.state_line(self.src, self.dst, SPI_IN, suite.words(), "esp", mode,
+                                   esn=True, window=64, seq=START,
+                                   encap=(PORT_NATT + 1, PORT_NATT)),
+                   host.policy_line("in", self.src, f"{self.dst} proto udp dport {PORT_DUT}",
+                                    host.template(self.src, self.dst, "esp", mode)))
+        self.encap = RIG.dut.udp(self.dst, PORT_NATT, encap=True)
+        self.plain = RIG.sockets.plain[self.dst]
+        self.peer = Esp(suite, SPI_IN, True)
+
+    def close(self):
+        self.encap.close()
+
+    def seal(self, data):
+        segment = packet.udp(self.src, self.dst, PORT_PEER, PORT_DUT, data)
+        if self.mode == "transport":
+            return self.peer.seal(segment, packet.UDP, START + 1)
+        whole = packet.ip(self.src, self.dst, packet.UDP, segment)
+        return self.peer.seal(whole, packet.IPIP if self.version == 4 else packet.IPV6,
+                              START + 1)
+
+    def attacker(self):
+        sock = RIG.dut.udp(self.src, PORT_NATT + 1)
+        sock.connect((self.dst, PORT_NATT))
+        return sock
+
+
+def receives_file(suite, version, mode, size, mtu, forged):
+    on = Loopback(version, mode, suite())
+    content = os.urandom(size)
+    esp = on.seal(content)
+    if forged:
+        esp = esp[:-1] + bytes([esp[-1] ^ 1])
+    RIG.dut.ip(f"link set lo mtu {mtu}")
+    # the peer of a tunnel between two own addresses is not a martian
+    RIG.dut.sysctl("net.ipv4.conf.lo.accept_local", 1)
+    before = RIG.dut.counters()
+    try:
+        with file_with(esp) as file, on.attacker() as sock:
+            splice(file, len(esp), sock)
+            if forged:
+                ktap.wait_for(lambda: host.delta(before, RIG.dut.counters()).get(
+                    "XfrmInStateProtoError") == 1, "the forgery is counted")
+            else:
+                ktap.equal(RIG.sockets.plain[on.dst].recv(65536), content, "data")
+            # whatever the packet's end does to its pages is done by now
+            ktap.wait_for(lambda: RIG.dut.state(on.dst, SPI_IN).packets == (not forged),
+                          "the SA counts it")
+        changed = host.delta(before, RIG.dut.counters())
+        if not host_is_intree():
+            ktap.equal(changed.get("RxCopied"), 1, "RxCopied")
+    finally:
+        RIG.dut.ip("link set lo mtu 65536")
+        on.close()
+        RIG.dut.flush()
+
+
+def host_is_intree():
+    return not os.path.exists("/proc/net/ipsec_v3_stat")
+
+
+for version in (4, 6):
+    for mode in ("transport", "tunnel"):
+        for name, suite in SUITES.items():
+            ktap.add(f"splice in, ESP {name} in UDP, {mode} {version}", receives_file,
+                     suite, version, mode, 6000, 65536, False)
+        ktap.add(f"splice in, a forgery, {mode} {version}", receives_file, SUITES["GCM"],
+                 version, mode, 6000, 65536, True)
+        ktap.add(f"splice in, over fragments, {mode} {version}", receives_file,
+                 SUITES["GCM"], version, mode, 6000, 1500, False)
+
+
+def tapped(kind, suite, shape, size):
+    """A tap holds a clone of the packet while it is decrypted."""
+    on = line(kind, suite, shape)
+    content = os.urandom(size)
+    data = on.seal(START + 1, content)
+    with RIG.dut.inside():
+        tap = wire.Wire("v0", host.MAC_HOST, host.MAC_WIRE)
+    before = on.figures()
+    try:
+        RIG.dut.wire.send(data)
+        ktap.equal(RIG.sockets.receive(shape), content, "data")
+        ktap.equal(tap.receive(on.number), data, "what the tap saw")
+        on.settle(before, {"packets": 1, **({"RxCopied": 1} if kind == "esp" else {})})
+    finally:
+        tap.close()
+
+
+for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+    for size in (40, 6000):
+        for name, suite in SUITES.items():
+            ktap.add(f"tap, ESP {name}, {shape}, {size} bytes", tapped, "esp", suite, shape,
+                     size)
+        ktap.add(f"tap, AH, {shape}, {size} bytes", tapped, "ah",
+                 lambda: Separate(auth="hmac(sha256)", bits=128), shape, size)
+
+ktap.main(lambda: RIG.start(mtu=MTU), RIG.stop)

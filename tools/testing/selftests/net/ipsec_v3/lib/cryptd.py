@@ -65,7 +65,7 @@ def make(driver, name, kind):
     priority = struct.pack("=HHI", 8, A_PRIORITY, PRIORITY)
     try:
         # EAGAIN: its self-test runs; asked again, it would be wrapped once more
-        for _ in range(10):
+        for _ in range(60):
             if made(driver, name):
                 return
             try:
@@ -87,7 +87,7 @@ def make(driver, name, kind):
 def instance(driver, name, kind="aead"):
     """Yields the driver's name in full; fails when an SA would not get it."""
     make(driver, name, kind)
-    ktap.wait_for(lambda: made(driver, name), f"{driver} is the best {name}", 10)
+    ktap.wait_for(lambda: made(driver, name), f"{driver} is the best {name}", 60)
     chosen = best(name)["driver"]
     try:
         yield chosen
@@ -105,4 +105,4 @@ def remove(driver):
                 raise
             return False
         return True
-    ktap.wait_for(gone, f"{driver} is let go", 10)
+    ktap.wait_for(gone, f"{driver} is let go", 60)

@@ -93,7 +93,7 @@ class Host:
         if encap:
             sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, ESPINUDP)
         sock.bind((address, port))
-        sock.settimeout(3)
+        sock.settimeout(20)
         return sock
 
     def counters(self):

@@ -24,7 +24,7 @@ import traceback
 
 from . import impl
 
-CASE_SECONDS = 60
+CASE_SECONDS = 240
 
 
 class Skip(Exception):
@@ -84,7 +84,7 @@ def shown(value):
     return repr(value)
 
 
-def wait_for(condition, what, seconds=5):
+def wait_for(condition, what, seconds=20):
     """Polls until condition() is true; for what happens on its own time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -126,7 +126,7 @@ class Sockets:
                     sock.recv(65536)
             except (BlockingIOError, OSError):
                 pass
-            sock.settimeout(3)
+            sock.settimeout(20)
 
     def close(self):
         for sock in (*self.plain.values(), *self.encap):

@@ -52,7 +52,7 @@ class Wire:
                 continue
             return frame[14:]
 
-    def receive(self, proto=None, seconds=3):
+    def receive(self, proto=None, seconds=20):
         """The next packet of an IP protocol (a number or several), or fails."""
         wanted = (proto,) if isinstance(proto, int) else proto
         deadline = time.monotonic() + seconds

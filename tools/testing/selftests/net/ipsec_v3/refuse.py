@@ -230,9 +230,9 @@ for family in (4, 6):
             ("mode ro", "ah", MODE_RO, AUTH, "[Mm]ode"),
             ("mode in_trigger", "esp", MODE_IN_TRIGGER, AEAD, "mode"),
             ("mode in_trigger", "ah", MODE_IN_TRIGGER, AUTH, "mode")):
-        served = family == 6 and name == "mode ro"
+        served = HOLDER[family, proto] == "esp6" and name == "mode ro"
         ktap.add(f"IPv{family} {proto}: {name}", refused_raw, family, proto, mode, attributes,
-                 sentence, intree_fails="the modes are not looked at" if served else None)
+                 sentence, intree_fails="esp6 serves any mode" if served else None)
 
 
 def without_memory(family, proto, attributes):

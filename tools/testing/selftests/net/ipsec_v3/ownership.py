@@ -14,7 +14,7 @@ import os
 import socket
 import tempfile
 
-from lib import host, ktap, packet, wire
+from lib import host, impl, ktap, packet, wire
 from lib.line import Line, Rig
 from lib.peer import Esp
 from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, TRANSPORT, TUNNEL
@@ -24,6 +24,8 @@ RIG = Rig()
 START = 68 << 32 | 100000
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 MTU = 9000
+PAGE = 4096
+RELEASE = tuple(int(n) for n in os.uname().release.split(".")[:2])
 LOOPBACK = {4: ("10.0.0.1", "10.1.0.1"), 6: ("fd00::1", "fd01::1")}
 SUITES = {
     "GCM": lambda: Combined(GCM),
@@ -62,6 +64,12 @@ def splice(file, size, sock):
 
 def sendfile(file, size, sock):
     ktap.equal(os.sendfile(sock.fileno(), file.fileno(), 0, size), size, "sent")
+
+
+def pagewise(version):
+    """UDP over IPv6 had no sendpage: what is spliced is copied, and every page of it
+    becomes a datagram of its own."""
+    return version == 6 and RELEASE < (6, 5)
 
 
 def connected(shape):
@@ -104,10 +112,12 @@ def on_the_wire(on, size):
 def sends_file(kind, suite, shape, encap, how):
     on = line(kind, suite, shape, encap)
     content = os.urandom(6000)
+    sizes = [PAGE, 6000 - PAGE] if pagewise(shape.inner) else [6000]
     before = on.figures()
     with file_with(content) as file, connected(shape) as sock:
         how(file, len(content), sock)
-        ktap.equal(on_the_wire(on, len(content)), content, "data on the wire")
+        ktap.equal(b"".join(on_the_wire(on, size) for size in sizes), content,
+                   "data on the wire")
     # elsewhere the core itself may copy, for the sake of a checksum
     if kind == "esp" and shape is TRANSPORT[0]:
         on.settle(before, {"TxCopied": 1})
@@ -177,9 +187,10 @@ class Loopback:
         return sock
 
 
-def receives_file(suite, version, mode, size, mtu, forged):
+def receives_file(suite, version, mode, mtu, forged):
     on = Loopback(version, mode, suite())
-    content = os.urandom(size)
+    # all of the ESP packet in one datagram
+    content = os.urandom(PAGE - 200 if pagewise(version) else 6000)
     esp = on.seal(content)
     if forged:
         esp = esp[:-1] + bytes([esp[-1] ^ 1])
@@ -199,27 +210,24 @@ def receives_file(suite, version, mode, size, mtu, forged):
             ktap.wait_for(lambda: RIG.dut.state(on.dst, SPI_IN).packets == (not forged),
                           "the SA counts it")
         changed = host.delta(before, RIG.dut.counters())
-        if not host_is_intree():
-            ktap.equal(changed.get("RxCopied"), 1, "RxCopied")
+        if not impl.INTREE:
+            owned = pagewise(version) and mtu > PAGE
+            ktap.equal(changed.get("RxCopied", 0), 0 if owned else 1, "RxCopied")
     finally:
         RIG.dut.ip("link set lo mtu 65536")
         on.close()
         RIG.dut.flush()
 
 
-def host_is_intree():
-    return not os.path.exists("/proc/net/ipsec_v3_stat")
-
-
 for version in (4, 6):
     for mode in ("transport", "tunnel"):
         for name, suite in SUITES.items():
             ktap.add(f"splice in, ESP {name} in UDP, {mode} {version}", receives_file,
-                     suite, version, mode, 6000, 65536, False)
+                     suite, version, mode, 65536, False)
         ktap.add(f"splice in, a forgery, {mode} {version}", receives_file, SUITES["GCM"],
-                 version, mode, 6000, 65536, True)
+                 version, mode, 65536, True)
         ktap.add(f"splice in, over fragments, {mode} {version}", receives_file,
-                 SUITES["GCM"], version, mode, 6000, 1500, False)
+                 SUITES["GCM"], version, mode, 1500, False)
 
 
 def tapped(kind, suite, shape, size):
@@ -239,11 +247,13 @@ def tapped(kind, suite, shape, size):
         tap.close()
 
 
+# pulling the header into a head of its own leaves a packet that skb_cloned() denies
+PULLED = "it writes to pages that are the tap's as well"
 for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
     for size in (40, 6000):
         for name, suite in SUITES.items():
             ktap.add(f"tap, ESP {name}, {shape}, {size} bytes", tapped, "esp", suite, shape,
-                     size)
+                     size, intree_fails=PULLED if size > PAGE else None)
         ktap.add(f"tap, AH, {shape}, {size} bytes", tapped, "ah",
                  lambda: Separate(auth="hmac(sha256)", bits=128), shape, size)
 

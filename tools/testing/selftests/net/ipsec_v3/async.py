@@ -27,8 +27,8 @@ for _name in (GCM, CCM, GMAC, CHACHA):
             _name, "aead", "esp", lambda n=_name: Combined(n), _esn)
 for _enc, _auth, _bits in (("cbc(aes)", "hmac(sha256)", 128),
                            ("cbc(des3_ede)", "hmac(sha1)", 96),
-                           ("rfc3686(ctr(aes))", "hmac(sha512)", 256),
-                           ("ecb(cipher_null)", "hmac(sha256)", 128)):
+                           ("rfc3686(ctr(aes))", "cmac(aes)", 96),
+                           ("ecb(cipher_null)", "hmac(sha512)", 256)):
     for _esn in (False, True):
         _api = f"{'authencesn' if _esn else 'authenc'}({_auth},{_enc})"
         KINDS[_api] = (_api, "aead", "esp",

@@ -150,6 +150,8 @@ def main(before=None, after=None):
     if args.list:
         print("\n".join(c.name for c in cases))
         sys.exit(0)
+    if not cases:
+        sys.exit(f"no case's name contains {' or '.join(args.only)}; --list prints them")
 
     print("TAP version 13")
     if os.geteuid():

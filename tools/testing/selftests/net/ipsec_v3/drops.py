@@ -298,9 +298,6 @@ def start():
     RIG.start(mtu=MTU)
 
 
-
-
-
 def async_gcm():
     return cryptd.instance(f"cryptd({GCM_NAME})", GCM_NAME)
 

@@ -55,6 +55,10 @@ kunit: ## unit tests of the pure cores, in the debug kernel
 	@$(SETUP) vm debug
 	@$(CHECK) debug-kernel kunit
 
+fuzz: ## libFuzzer on the pure sources, FUZZ_SECONDS each (default 60)
+	@$(SETUP) fuzz
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(CHECK) fuzz
+
 selftests: ## the selftests on the newest stock kernel
 	@$(SETUP) build vm
 	@$(CHECK) selftests-6.12
@@ -89,5 +93,5 @@ dkms-uninstall: ## take it away again
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' Makefile
 
-.PHONY: all modules kdir install uninstall clean demo check style kunit selftests bench docs \
+.PHONY: all modules kdir install uninstall clean demo check style kunit fuzz selftests bench docs \
 	deb dkms-install dkms-source dkms-uninstall help

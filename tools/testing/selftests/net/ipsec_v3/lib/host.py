@@ -18,6 +18,8 @@ from . import wire, xfrm
 
 CLONE_NEWNET = 0x40000000
 UDP_ENCAP, ESPINUDP = 100, 2
+# ipv6.disable=1 at boot leaves IPv4
+VERSIONS = (4, 6) if os.path.exists("/proc/net/if_inet6") else (4,)
 OUTER = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
 INNER = {4: ("10.1.0.1", "10.2.0.1"), 6: ("fd01::1", "fd02::1")}
 MAC_HOST, MAC_WIRE = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -85,13 +87,16 @@ class Host:
                       encoding="ascii") as file:
                 file.write(str(value))
 
-    def udp(self, address, port, encap=False):
+    def udp(self, address, port, encap=False, device=None):
         """A bound UDP socket; encap makes it take ESP in UDP."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.inside():
             sock = socket.socket(family, socket.SOCK_DGRAM)
         if encap:
             sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, ESPINUDP)
+        if device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE,
+                            device.encode())
         sock.bind((address, port))
         sock.settimeout(20)
         return sock
@@ -142,13 +147,14 @@ class Dut(Host):
         ip("-n", far, lines=[
             f"link add wire mtu {mtu} address {MAC_WIRE} type veth peer name v0 "
             f"mtu {mtu} address {MAC_HOST} netns {self.name}"])
-        enter(f"/run/netns/{far}")
-        with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w",
-                  encoding="ascii") as file:
-            file.write("1")
-        enter("/proc/1/ns/net")
+        if 6 in VERSIONS:
+            enter(f"/run/netns/{far}")
+            with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", "w",
+                      encoding="ascii") as file:
+                file.write("1")
+            enter("/proc/1/ns/net")
+            self.sysctl("net.ipv6.conf.v0.router_solicitations", 0)
         ip("-n", far, lines=["link set wire up"])
-        self.sysctl("net.ipv6.conf.v0.router_solicitations", 0)
         self.ip(*self.addresses())
         enter(f"/run/netns/{far}")
         self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
@@ -157,7 +163,7 @@ class Dut(Host):
     @staticmethod
     def addresses():
         yield "link set v0 up"
-        for version in (4, 6):
+        for version in VERSIONS:
             bits = "24" if version == 4 else "64"
             nodad = "" if version == 4 else " nodad"
             here, there = OUTER[version]

@@ -76,12 +76,13 @@ class Line:
     spi_in, spi_out = SPI_IN, SPI_OUT
 
     def __init__(self, rig, shape, suite, kind, esn, window, start, encap=False,
-                 **more):
+                 rule="", **more):
+        """more: for the states' lines; rule: for the policies' lines"""
         self.rig, self.dut, self.shape = rig, rig.dut, shape
         self.kind, self.esn, self.start, self.encap = kind, esn, start, encap
         self.number = packet.AH if kind == "ah" else packet.ESP
         words = suite.words(ah=True) if kind == "ah" else suite.words()
-        self.dut.ip(*shape.lines(words, kind, start, esn=esn, window=window,
+        self.dut.ip(*shape.lines(words, kind, start, rule, esn=esn, window=window,
                                  encap=(PORT_NATT, PORT_NATT) if encap else None,
                                  **more))
         maker = Ah if kind == "ah" else Esp
@@ -117,6 +118,21 @@ class Line:
             return self.shape.from_dut(packet.split(header)[1], payload), seq
         payload, next_header, seq = self.sender.open(packet.split(data)[2], near)
         return self.shape.from_dut(next_header, payload), seq
+
+    def sends(self, number=1, data=None):
+        """The Dut's next datagram comes out as the packet so many after start."""
+        data = data or os.urandom(333)
+        self.rig.sockets.send(self.shape, data)
+        sent = self.dut.wire.receive(self.number)
+        ktap.equal(self.opened(sent, self.start), (data, self.start + number),
+                   "data and number on the wire")
+        return sent
+
+    def arrives(self, number=1, data=None):
+        """The packet so many after start reaches the Dut's socket."""
+        data = data or os.urandom(333)
+        self.dut.wire.send(self.seal(self.start + number, data))
+        ktap.equal(self.rig.sockets.receive(self.shape), data, "data at the socket")
 
     def replay(self, out=False):
         """The window as GETAE reports it"""

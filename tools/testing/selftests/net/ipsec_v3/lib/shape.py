@@ -23,9 +23,9 @@ class Shape:
             return f"transport {self.outer}"
         return f"{self.mode} {self.inner}in{self.outer}"
 
-    def lines(self, algorithms, proto="esp", start=0, **more):
+    def lines(self, algorithms, proto="esp", start=0, rule="", **more):
         """For Host.ip(): two states, both at the sequence number start, and two
-        policies; more goes to host.state_line()"""
+        policies; more goes to host.state_line(), rule into the policies"""
         out, back = (self.here, self.there), (self.there, self.here)
         sel_out, sel_in = "", ""
         if self.outer != self.inner:
@@ -38,10 +38,10 @@ class Shape:
                                 oseq=start, sel=sel_out, **more),
                 host.state_line(*back, SPI_IN, algorithms, proto, self.mode,
                                 seq=start, sel=sel_in, **more),
-                self.policy("out", host.template(*out, proto, self.mode)),
-                self.policy("in", host.template(*back, proto, self.mode))]
+                self.policy("out", host.template(*out, proto, self.mode), rule=rule),
+                self.policy("in", host.template(*back, proto, self.mode), rule=rule)]
 
-    def policy(self, direction, *templates):
+    def policy(self, direction, *templates, rule=""):
         """Covers the test's UDP only, so that ESP in UDP itself is not caught"""
         if direction == "out":
             src, dst = self.inner_here, self.inner_there
@@ -49,7 +49,7 @@ class Shape:
         else:
             src, dst = self.inner_there, self.inner_here
             ports = f"proto udp sport {PORT_PEER} dport {PORT_DUT}"
-        return host.policy_line(direction, src, f"{dst} {ports}", *templates)
+        return host.policy_line(direction, src, f"{dst} {ports}", *templates, more=rule)
 
     def to_dut(self, data):
         """(next header, what the SA protects) of a datagram of the peer's"""
@@ -89,9 +89,8 @@ class Shape:
 
     def header(self, version=None):
         """An IP header from the peer to the Dut"""
-        version = version or self.outer
-        there, here = host.OUTER[version]
-        return packet.ip(here, there, packet.NONE, b"")
+        here, there = host.OUTER[version] if version else (self.here, self.there)
+        return packet.ip(there, here, packet.NONE, b"")
 
 
 TRANSPORT = [Shape("transport", v, v) for v in (4, 6)]
@@ -102,12 +101,13 @@ BEET = [Shape("beet", o, i) for o in (4, 6) for i in (4, 6)]
 class Sockets:
     """The Dut's UDP sockets for every shape, made once."""
 
-    def __init__(self, dut):
+    def __init__(self, dut, device=None):
         self.plain = {}
-        for ends in (*host.OUTER.values(), *host.INNER.values()):
-            self.plain[ends[0]] = dut.udp(ends[0], PORT_DUT)
-        self.encap = [dut.udp(ends[0], PORT_NATT, encap=True)
-                      for ends in host.OUTER.values()]
+        for version in host.VERSIONS:
+            for here, _ in (host.OUTER[version], host.INNER[version]):
+                self.plain[here] = dut.udp(here, PORT_DUT, device=device)
+        self.encap = [dut.udp(host.OUTER[version][0], PORT_NATT, True, device)
+                      for version in host.VERSIONS]
 
     def send(self, shape, data):
         self.plain[shape.inner_here].sendto(data, (shape.inner_there, PORT_PEER))

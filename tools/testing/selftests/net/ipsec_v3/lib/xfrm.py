@@ -14,9 +14,11 @@ from . import packet
 NETLINK_XFRM = 6
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE = 1, 4, 0x100
 NLMSG_ERROR = 2
-NEWSA, DELSA, GETSA, ACQUIRE, EXPIRE, UPDSA, NEWAE, GETAE, MAPPING = (
-    0x10, 0x11, 0x12, 0x17, 0x18, 0x1a, 0x1e, 0x1f, 0x26)
-A_LTIME, A_REPLAY, A_TFCPAD, A_REPLAY_ESN = 9, 10, 22, 23
+NEWSA, DELSA, GETSA, ACQUIRE, EXPIRE, UPDSA, NEWAE, GETAE, MIGRATE, MAPPING = (
+    0x10, 0x11, 0x12, 0x17, 0x18, 0x1a, 0x1e, 0x1f, 0x21, 0x26)
+A_LTIME, A_REPLAY, A_MIGRATE, A_TFCPAD, A_REPLAY_ESN = 9, 10, 17, 22, 23
+MODE = {"transport": 0, "tunnel": 1, "beet": 4}
+DIRECTION = {"in": 0, "out": 1, "fwd": 2}
 GROUP = {"acquire": 1, "expire": 2, "sa": 3, "policy": 4, "aevents": 5,
          "migrate": 7, "mapping": 8}
 AE_RVAL, AE_LVAL, AE_CU = 2, 4, 16
@@ -25,6 +27,18 @@ PROTO = {"esp": 50, "ah": 51, "comp": 108}
 
 def pad16(octets):
     return octets + bytes(16 - len(octets))
+
+
+def ends(*addresses):
+    return b"".join(pad16(packet.address(a)) for a in addresses)
+
+
+def udp_selector(src, dst, sport, dport):
+    """Of a policy for one pair of UDP ports"""
+    bits = 128 if ":" in src else 32
+    return (ends(dst, src) + struct.pack("!4H", dport, 0xffff, sport, 0xffff) +
+            struct.pack("=HBBB3xII", packet.family_of(src), bits, bits, packet.UDP,
+                        0, 0))
 
 
 def attributes(data):
@@ -162,6 +176,12 @@ class Socket:
         except ProcessLookupError as error:
             raise LookupError(f"no {proto} state {spi:#x} to {dst}") from error
 
+    def to_beet(self, dst, spi, proto, selector):
+        """Makes an SA anew in BEET mode, which `ip` does not allow for AH."""
+        sa = self.request(GETSA, sa_id(dst, spi, proto), 0)
+        self.request(DELSA, sa_id(dst, spi, proto))
+        self.request(NEWSA, selector + sa[56:214] + bytes([MODE["beet"]]) + sa[215:])
+
     def get_ae(self, src, dst, spi, proto="esp"):
         """Replay and lifetime as an IKE daemon reads them (XFRM_MSG_GETAE):
         the Replay, with bytes and packets."""
@@ -180,3 +200,12 @@ class Socket:
         body = (sa_id(dst, spi, proto) + pad16(packet.address(src)) +
                 struct.pack("=II", AE_CU, 0) + attribute(A_REPLAY_ESN, esn))
         self.request(NEWAE, body, NLM_F_ACK | NLM_F_REPLACE)
+
+    def migrate(self, direction, selector, old, new, mode, proto="esp", reqid=1):
+        """Moves a policy's SA to other addresses (XFRM_MSG_MIGRATE); old and new
+        are (source, destination)."""
+        move = (ends(*reversed(old), *reversed(new)) +
+                struct.pack("=BBHIHH", PROTO[proto], MODE[mode], 0, reqid,
+                            packet.family_of(old[0]), packet.family_of(new[0])))
+        body = selector + struct.pack("=IB3x", 0, DIRECTION[direction])
+        self.request(MIGRATE, body + attribute(A_MIGRATE, move))

@@ -189,7 +189,7 @@ def add_suites():
                        ("cmac(aes)", 96), ("cmac(aes)", 128), ("hmac(sm3)", 256)):
         add_matrix(f"cbc(aes), {auth}/{bits}",
                    lambda a=auth, b=bits: Separate("cbc(aes)", a, b), FEW_AXES)
-    for enc in ("cbc(aes)", "rfc3686(ctr(aes))"):
+    for enc in ("cbc(aes)", "rfc3686(ctr(aes))", "ecb(cipher_null)"):
         for auth in (None, "digest_null"):
             add_matrix(f"{enc}, {auth or 'no integrity algorithm'}",
                        lambda e=enc, a=auth: Separate(e, a), FEW_AXES)

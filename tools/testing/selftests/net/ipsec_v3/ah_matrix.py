@@ -7,13 +7,14 @@ The peer is lib/peer.py, and Scapy for a second opinion.  Each case sends both
 ways.  What routers may change must not matter, what they may not must be seen.
 """
 
+import errno
 import os
 import socket
 
-from lib import host, ktap, packet
+from lib import host, ktap, netlabel, packet
 from lib.peer import Ah
-from lib.shape import (PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL,
-                       Sockets)
+from lib.shape import (PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT,
+                       TUNNEL, Sockets)
 from lib.suite import Separate
 
 SIZES = (1, 333, 1400)
@@ -274,11 +275,24 @@ def with_route4(kind, esn, align4):
                    hashed_header=header4(routed(kind, 4, FINAL[4])))
 
 
+# type, length, domain of interpretation; a tag: type, length, 0, level
+CIPSO = bytes([134, 10, 0, 0, 0, 7, 1, 4, 0, 5, 1, 0])
+
+
+def with_cipso(esn, align4):
+    """Immutable (RFC 4302 A1)"""
+    error = netlabel.add_doi(7)
+    if error and error != errno.ENOENT:
+        ktap.fail(f"cannot add the domain of interpretation: {os.strerror(error)}")
+    with_option4((CIPSO, CIPSO, None, CIPSO[:9] + b"\6" + CIPSO[10:]), esn, align4)
+
+
 def add_options4():
     for esn, align4 in ((False, False), (True, True)):
         tail = name_of(V4, esn, align4)
         for name, row in OPTIONS.items():
             ktap.add(f"option {name}, {tail}", with_option4, row, esn, align4)
+        ktap.add(f"option CIPSO, {tail}", with_cipso, esn, align4)
         for name, kind in (("loose", 131), ("strict", 137)):
             ktap.add(f"option {name} source route, {tail}", with_route4, kind, esn,
                      align4)
@@ -340,14 +354,45 @@ def with_route6(esn):
                    hashed_header=chain(1, "fd00::9", "fd00::8", "fd00::a"))
 
 
+HOME, HOME_OPTION = "fd00::40", b"\0\0\0\0\xc9\x10"
+
+
 def with_home(esn):
     """AH takes the home address for the source (RFC 6275 11.3.2)"""
     pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
-    home = b"\0\0\0\0" + b"\xc9\x10" + packet.address("fd00::40")
+    home = HOME_OPTION + packet.address(HOME)
     header = dut_sends(pair, socket.IPPROTO_IPV6, IPV6_DSTOPTS,
                        packet.ext6(0, home), V6.there)
     ktap.equal((header[6], header[46:48]), (packet.DSTOPTS, b"\xc9\x10"),
                "home address on the wire")
+
+
+def at_home(esn):
+    """A packet of a peer who is away: the option holds his home address, the header
+    his care-of address, and the ICV covers the two the other way round."""
+    pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    template = host.template(HOME, V6.here, "hao", "ro", 0, "use")
+    RIG.dut.ip(f"xfrm state add src {HOME} dst {V6.here} proto hao mode ro coa {V6.there}",
+               host.policy_line("in", HOME, f"{V6.here} proto udp",
+                                host.template(proto="ah"), template))
+    segment = packet.udp(HOME, V6.here, PORT_PEER, PORT_DUT, b"from home")
+
+    def chain(address, src=V6.there):
+        return header6(packet.ext6(packet.NONE, HOME_OPTION + packet.address(address)),
+                       packet.DSTOPTS, src=src)
+
+    def sends(seq, **hashed):
+        RIG.dut.wire.send(pair.back.seal(chain(HOME), packet.UDP, segment, seq, **hashed))
+
+    sends(pair.start + 1)
+    ktap.equal(RIG.sockets.receive(V6), b"from home", "data at the socket")
+    sends(pair.start + 2, hashed_header=chain("fd00::41"))
+    sends(pair.start + 2, hashed_header=chain(HOME, "fd00::3"))
+    sends(pair.start + 2, arrived=True)
+    ktap.wait_for(lambda: RIG.dut.state(V6.here, SPI_IN, "ah").failed == 3,
+                  "failures of three with other addresses")
+    sends(pair.start + 2)
+    ktap.equal(RIG.sockets.receive(V6), b"from home", "data at the socket")
 
 
 def add_extensions6():
@@ -362,6 +407,7 @@ def add_extensions6():
                              row, esn)
         ktap.add(f"routing header, {tail}", with_route6, esn)
         ktap.add(f"home address, {tail}", with_home, esn)
+        ktap.add(f"home address of the peer, {tail}", at_home, esn)
 
 
 # -- a second opinion -------------------------------------------------------------

@@ -74,11 +74,10 @@ static void sa_reserve(struct ipsec_sa *sa)
 	x->props.header_len += sa->hdrlen;
 	if (x->props.mode == XFRM_MODE_TUNNEL)
 		x->props.header_len += sa->family->hdrlen;
-	if (sa->type.proto != IPPROTO_ESP)
-		return;
 	if (x->props.mode == XFRM_MODE_BEET && x->sel.family != AF_INET6)
 		x->props.header_len += sa->family->beet_extra;
-	x->props.trailer_len = sa->align + 1 + sa->icvlen;
+	if (sa->type.proto == IPPROTO_ESP)
+		x->props.trailer_len = sa->align + 1 + sa->icvlen;
 }
 
 static int sa_init(struct xfrm_state *x, const struct ipsec_rx_ops *rx,

@@ -11,10 +11,10 @@ import errno
 import os
 import socket
 
-from lib import host, ktap, netlabel, packet
+from lib import host, impl, ktap, netlabel, packet, xfrm
 from lib.peer import Ah
-from lib.shape import (PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT,
-                       TUNNEL, Sockets)
+from lib.shape import (BEET, PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT,
+                       TUNNEL, Shape, Sockets)
 from lib.suite import Separate
 
 SIZES = (1, 333, 1400)
@@ -49,8 +49,7 @@ class Pair:
         self.shape, self.start = shape, START_ESN if esn else START_32
         flags = "align4" if align4 else ""
         try:
-            RIG.dut.ip(*shape.lines(suite.words(ah=True), "ah", esn=esn,
-                                    start=self.start, flags=flags))
+            self.install(suite.words(ah=True), esn=esn, start=self.start, flags=flags)
         except host.IpError as error:
             if any(text in str(error) for text in ABSENT):
                 raise ktap.Skip("not in this kernel") from error
@@ -60,6 +59,21 @@ class Pair:
         self.seq = self.start
         RIG.dut.wire.drain()
         RIG.sockets.drain()
+
+    def install(self, words, **more):
+        shape = self.shape
+        if shape.mode != "beet":
+            RIG.dut.ip(*shape.lines(words, "ah", **more))
+            return
+        outer = Shape("transport", shape.outer, shape.outer).lines(words, "ah", **more)
+        RIG.dut.ip(*outer[:4])
+        out = shape.inner_here, shape.inner_there, PORT_DUT, PORT_PEER
+        back = shape.inner_there, shape.inner_here, PORT_PEER, PORT_DUT
+        for dst, spi, ends in ((shape.there, SPI_OUT, out), (shape.here, SPI_IN, back)):
+            RIG.dut.xfrm().to_beet(dst, spi, "ah", xfrm.udp_selector(*ends))
+        ends = (shape.here, shape.there), (shape.there, shape.here)
+        RIG.dut.ip(*(shape.policy(way, host.template(*pair, "ah", "beet"))
+                     for way, pair in zip(("out", "in"), ends)))
 
     def opened(self, data, number):
         """The UDP header and data of a packet that the Dut sent"""
@@ -129,6 +143,18 @@ def add_plain():
         for shape, esn, align4 in ((V4, True, True), (TUNNEL[0], False, False),
                                    (V6, True, False), (TUNNEL[3], False, False)):
             add_case(auth, bits, shape, esn, align4)
+
+
+def beet(shape):
+    if impl.INTREE and (shape.outer, shape.inner) == (6, 4):
+        raise ktap.Skip("in-tree writes behind the end of the packet's buffer")
+    both_ways(shape, Separate(auth="hmac(sha256)", bits=128), True, False)
+
+
+def add_beet():
+    for shape in BEET:
+        ktap.add(f"{shape}, ESN", beet, shape, intree_fails=(
+            "AH is written over the payload" if str(shape) == "beet 4in4" else None))
 
 
 def name_of(shape, esn, align4):
@@ -450,6 +476,7 @@ def add_scapy():
 
 
 add_plain()
+add_beet()
 add_in_transit()
 add_options4()
 add_extensions6()

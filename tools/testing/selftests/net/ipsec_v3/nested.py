@@ -112,6 +112,11 @@ def install(shape, layers):
     lines = ["xfrm state flush", "xfrm policy flush"]
     for layer in layers:
         lines += [layer.state(*out, layer.spi_out), layer.state(*back, layer.spi_in)]
+    outer = layers[-1]
+    if outer.mode == "tunnel":
+        # XFRM interfaces, once loaded, look at the packet between the tunnels too
+        lines.append(host.policy_line("in", shape.there, f"{shape.here} proto esp",
+                                      outer.template("in", *back)))
     RIG.dut.ip(*lines,
                shape.policy("out", *[layer.template("out", *out) for layer in layers]),
                shape.policy("in", *[layer.template("in", *back) for layer in layers]))

@@ -215,11 +215,13 @@ def atomic_fragment():
     return received(on, packet.ip6(V6.there, V6.here, 44, fragment + data), START + 1)
 
 
+FAILED = "counted as a failed integrity check"
 for shape in (V4, V6, TUNNEL[0]):
     for suite in (gcm, cbc):
-        raises("RxShort", f"ESP, {suite.__name__}, {shape}", short_esp, shape, suite)
+        raises("RxShort", f"ESP, {suite.__name__}, {shape}", short_esp, shape, suite,
+               intree_fails=FAILED)
     raises("RxShort", f"AH, {shape}", short_ah, shape)
-    raises("RxBlock", f"{shape}", odd_block, shape)
+    raises("RxBlock", f"{shape}", odd_block, shape, intree_fails=FAILED)
     raises("RxForged", f"ESP, {shape}", forged, esp_line, shape)
     raises("RxForged", f"AH, {shape}", forged, ah_line, shape)
     for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
@@ -235,7 +237,7 @@ for shape in (V4, V6, TUNNEL[0]):
     for words in (0, 1, 4, 5, 7, 255):
         raises("RxAhLength", f"{words} words, {shape}", ah_length, shape, words)
 raises("RxHeader", "source route without an address", empty_source_route)
-raises("RxHeader", "atomic fragment before AH", atomic_fragment)
+raises("RxHeader", "atomic fragment before AH", atomic_fragment, intree_fails=FAILED)
 
 
 # -- sending -----------------------------------------------------------------
@@ -373,7 +375,7 @@ on_cryptd_case("RxReplay", "a dummy twice in flight", twice_in_flight,
 
 # -- memory ------------------------------------------------------------------
 
-FAILSLAB = "/sys/kernel/debug/failslab"
+FAULTS = [f"/sys/kernel/debug/{name}" for name in ("failslab", "fail_page_alloc")]
 
 
 def text_of_module():
@@ -386,28 +388,29 @@ def text_of_module():
 
 
 class NoMemory:
-    """Every slab allocation that ipsec_v3's code asks for fails."""
+    """Every allocation that ipsec_v3's code asks for fails, of a whole page too."""
 
     def __enter__(self):
-        if impl.INTREE or not os.path.exists(f"{FAILSLAB}/require-start"):
+        if impl.INTREE or not all(os.path.exists(f"{d}/require-start") for d in FAULTS):
             raise ktap.Skip("no fault injection; run it with --kernel debug")
         start, end = text_of_module()
-        for name, value in (("ignore-gfp-wait", "N"), ("task-filter", "N"),
-                            ("verbose", 0), ("interval", 1), ("space", 0),
-                            ("stacktrace-depth", 32), ("require-start", hex(start)),
-                            ("require-end", hex(end)), ("times", -1),
-                            ("probability", 100)):
-            self.write(name, value)
+        self.write({"ignore-gfp-wait": "N", "task-filter": "N", "verbose": 0, "interval": 1,
+                    "space": 0, "stacktrace-depth": 32, "require-start": hex(start),
+                    "require-end": hex(end), "times": -1, "min-order": 0,
+                    "probability": 100})
 
     def __exit__(self, *_):
-        self.write("probability", 0)
-        self.write("require-start", 0)
-        self.write("require-end", "0xffffffffffffffff")
+        self.write({"probability": 0, "require-start": 0,
+                    "require-end": "0xffffffffffffffff"})
 
     @staticmethod
-    def write(name, value):
-        with open(f"{FAILSLAB}/{name}", "w", encoding="ascii") as file:
-            file.write(str(value))
+    def write(values):
+        for folder in FAULTS:
+            for name, value in values.items():
+                if name == "min-order" and not os.path.exists(f"{folder}/{name}"):
+                    continue		# slabs have no order
+                with open(f"{folder}/{name}", "w", encoding="ascii") as file:
+                    file.write(str(value))
 
 
 def no_memory_in(shape):

@@ -6,5 +6,6 @@
 
 struct ipsec_req *ipsec_ah_map(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 			       bool outbound);
+void ipsec_ah_restore(struct ipsec_req *req);
 
 #endif

@@ -27,21 +27,28 @@ static int ah_rx_check(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 static struct ipsec_req *ah_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
 	int err = ah_rx_check(sa, skb, seq);
+	unsigned int iplen;
 	struct ipsec_req *req;
 
 	if (unlikely(err))
 		return ERR_PTR(err);
+	iplen = -skb_network_offset(skb);
+	__skb_push(skb, iplen);
 	req = ipsec_ah_map(sa, skb, seq, false);
+	__skb_pull(skb, iplen);
 	if (!IS_ERR(req))
 		return req;
 	return ERR_PTR(ipsec_drop(sa, seq, PTR_ERR(req) == -ENOMEM ?
 				  IPSEC_DROP_RX_NOMEM : IPSEC_DROP_RX_HEADER));
 }
 
-static int ah_rx_verify(struct ipsec_req *req)
+static int ah_rx_verify(struct ipsec_req *req, int err)
 {
 	const struct ip_auth_hdr *ah = (void *)req->skb->data;
 
+	ipsec_ah_restore(req);
+	if (unlikely(err))
+		return err;
 	return crypto_memneq(req->icv, ah->auth_data, req->sa->icvlen) ? -EBADMSG : 0;
 }
 

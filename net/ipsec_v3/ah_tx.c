@@ -28,6 +28,7 @@ static void ah_tx_header(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 
 static void ah_tx_finish(struct ipsec_req *req)
 {
+	ipsec_ah_restore(req);
 	memcpy(ip_auth_hdr(req->skb)->auth_data, req->icv, req->sa->icvlen);
 }
 

@@ -13,10 +13,10 @@
  *
  *	ESP		{SPI | sequence number | IV | ciphertext | ICV in the packet}
  *	ESP, ESN	{SPI | 64-bit number | IV in scratch} {ciphertext | ICV ...}
- *	AH		{canonical header ... in scratch} {payload in the packet}
- *	AH, ESN		{canonical header ... in scratch} {payload ...} {high half}
+ *	AH		{IP header ... payload in the packet}
+ *	AH, ESN		{IP header ... payload in the packet} {high half}
  *
- * so that nothing which is authenticated but not sent ever enters the packet.
+ * so that no part of the number which is not sent ever enters the packet.
  */
 #include <linux/crypto.h>
 #include <linux/percpu.h>
@@ -63,8 +63,8 @@ static struct ipsec_req *req_alloc(size_t size)
  * @sa: the SA; outlives the request because @skb holds it
  * @skb: the packet, stays the caller's
  * @seq: its full sequence number
- * @nsg: scatterlist entries, the one of the scratch included
- * @scratch: bytes of scratch, may be 0
+ * @nsg: scatterlist entries, one for the scratch included if it is mapped
+ * @scratch: bytes of scratch, may be 0; the caller fills them
  *
  * Context: any; does not sleep.
  * Return: the request, or NULL without memory.
@@ -87,12 +87,10 @@ struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
 	req->stash = NULL;
 	req->wait = NULL;
 	req->seq = seq;
-	req->scratchlen = scratch;
+	req->ahead = 0;
 	req->sg = (void *)req + sg_at;
 	req->scratch = (void *)req + scratch_at;
 	sg_init_table(req->sg, nsg);
-	if (scratch)
-		sg_set_buf(req->sg, req->scratch, scratch);
 	return req;
 }
 
@@ -110,7 +108,18 @@ void ipsec_req_put(struct ipsec_req *req)
 }
 
 /**
- * ipsec_req_map() - put a range of the packet behind the scratch, if any
+ * ipsec_req_map_scratch() - authenticate the scratch ahead of the packet
+ * @req: the request, nothing mapped yet
+ * @len: bytes of scratch
+ */
+void ipsec_req_map_scratch(struct ipsec_req *req, unsigned int len)
+{
+	req->ahead = len;
+	sg_set_buf(req->sg, req->scratch, len);
+}
+
+/**
+ * ipsec_req_map() - put a range of the packet behind the scratch, if that is mapped
  * @req: the request, got with enough scatterlist entries
  * @offset: first byte, from skb->data
  * @len: bytes
@@ -122,7 +131,7 @@ void ipsec_req_put(struct ipsec_req *req)
  */
 int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len)
 {
-	struct scatterlist *sg = req->sg + !!req->scratchlen;
+	struct scatterlist *sg = req->sg + !!req->ahead;
 	struct sk_buff *skb = req->skb;
 	int n = 0;
 
@@ -165,7 +174,7 @@ static struct aead_request *req_aead(struct ipsec_req *req, unsigned int icvlen)
 {
 	struct aead_request *aead = &req_tfm(req)->aead;
 	unsigned int assoclen = req->sa->aadlen + req->sa->ivlen;
-	unsigned int len = req->scratchlen + req->len - assoclen - icvlen;
+	unsigned int len = req->ahead + req->len - assoclen - icvlen;
 
 	aead_request_set_tfm(aead, req->sa->aead);
 	aead_request_set_callback(aead, req_flags(req),
@@ -207,7 +216,7 @@ int ipsec_req_decrypt(struct ipsec_req *req)
 int ipsec_req_digest(struct ipsec_req *req)
 {
 	struct ahash_request *ahash = &req_tfm(req)->ahash;
-	unsigned int len = req->scratchlen + req->len;
+	unsigned int len = req->len;
 
 	if (req->sa->esn)
 		len += sizeof(req->tail);

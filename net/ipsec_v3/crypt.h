@@ -14,12 +14,11 @@
  * @wait: set while ipsec_req_wait() runs the request, NULL otherwise
  * @seq: full sequence number
  * @len: bytes of the packet that are mapped
- * @scratchlen: bytes at @scratch
- * @scratch: what is authenticated but not sent: the AAD and IV of ESP with ESN,
- *	AH's canonical header
+ * @ahead: bytes of @scratch that are mapped ahead of the packet
+ * @scratch: the AAD and IV of ESP with ESN; for AH the headers as they are sent
  * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
  * @tail: the high half of the sequence number behind AH's payload
- * @sg: scatterlist, the scratch first
+ * @sg: scatterlist, the scratch first if it is mapped
  * @cached: this request goes back to the per-CPU cache
  *
  * Behind the struct lie the transform's request, the scatterlist and the
@@ -34,7 +33,7 @@ struct ipsec_req {
 	struct crypto_wait	*wait;
 	u64			seq;
 	unsigned int		len;
-	unsigned int		scratchlen;
+	unsigned int		ahead;
 	bool			cached;
 	__be32			tail;
 	u8			*scratch;
@@ -45,6 +44,7 @@ struct ipsec_req {
 struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
 				u64 seq, unsigned int nsg, unsigned int scratch);
 void ipsec_req_put(struct ipsec_req *req);
+void ipsec_req_map_scratch(struct ipsec_req *req, unsigned int len);
 int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len);
 
 int ipsec_req_encrypt(struct ipsec_req *req);

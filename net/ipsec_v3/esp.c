@@ -49,5 +49,6 @@ void ipsec_esp_map(struct ipsec_req *req, const struct ip_esp_hdr *esp, unsigned
 	}
 	aadlen = esp_wire_aad(req->scratch, esp->spi, req->seq, true);
 	memcpy(req->scratch + aadlen, esp->enc_data, sa->ivlen);
+	ipsec_req_map_scratch(req, aadlen + sa->ivlen);
 	ipsec_req_map(req, at + sa->hdrlen, len);
 }

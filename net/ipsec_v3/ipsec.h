@@ -60,15 +60,15 @@ struct ipsec_req;
  *	run, or an ERR_PTR whose cause is counted already. Leaves the skb to the
  *	caller
  * @run: start the crypto operation: 0, -EINPROGRESS or -errno
- * @verify: 0 when the ICV is right, else -EBADMSG, in constant time; NULL when
- *	@run has said so
+ * @verify: what @run says in the end, and -EBADMSG when the ICV is wrong, found out
+ *	in constant time; NULL when @run says that itself
  * @finish: strip what the protocol added from a verified packet; the next
  *	header, or -errno whose cause is counted already
  */
 struct ipsec_rx_ops {
 	struct ipsec_req	*(*prepare)(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
 	int			(*run)(struct ipsec_req *req);
-	int			(*verify)(struct ipsec_req *req);
+	int			(*verify)(struct ipsec_req *req, int err);
 	int			(*finish)(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
 };
 

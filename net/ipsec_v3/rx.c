@@ -83,7 +83,7 @@ static int rx_verdict(struct ipsec_req *req, int err)
 {
 	const struct ipsec_rx_ops *rx = req->sa->rx;
 
-	return err || !rx->verify ? err : rx->verify(req);
+	return rx->verify ? rx->verify(req, err) : err;
 }
 
 static int rx_failed(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, int err)

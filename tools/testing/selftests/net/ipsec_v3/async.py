@@ -216,5 +216,6 @@ for kind in (f"{GCM}, ESN", "authencesn(hmac(sha256),cbc(aes))", "AH hmac(sha256
         ktap.add(f"unload after packets in flight: {kind}, {shape}", gone_in_flight, kind,
                  shape, flush_all, True)
 
-
+if os.environ.get("IPSEC_SHORT"):
+    del ktap.CASES[1::3], ktap.CASES[1::2]	# a third
 ktap.main(RIG.start, RIG.stop)

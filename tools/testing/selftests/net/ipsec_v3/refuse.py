@@ -5,6 +5,7 @@
 The words are what "ip xfrm" prints of the kernel's extended acknowledgement.
 In-tree words its refusals otherwise; there only the refusal itself counts.
 """
+import errno
 import functools
 import os
 import re
@@ -37,10 +38,10 @@ def add(family, proto, algorithms, mode="transport", more=()):
                           text=True, check=False)
 
 
-def delete(family, proto):
+def delete(family, proto, check=True):
     src, dst = ADDRESS[family]
     subprocess.run(["ip", "xfrm", "state", "delete", "src", src, "dst", dst, "proto",
-                    proto, "spi", "0x700"], check=True)
+                    proto, "spi", "0x700"], check=check)
 
 
 def uses(module):
@@ -241,8 +242,9 @@ def without_memory(family, proto, attributes):
     path = "/proc/thread-self/fail-nth"
     if not os.path.exists(path):
         raise ktap.Skip("this kernel injects no faults; run it with --kernel debug")
-    with open("/sys/kernel/debug/failslab/ignore-gfp-wait", "w", encoding="ascii") as file:
-        file.write("N")
+    for name, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
+        with open(f"/sys/kernel/debug/failslab/{name}", "w", encoding="ascii") as file:
+            file.write(value)
     holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
     netlink, refusals, nth = Netlink(), [], 0
     body = usersa(family, proto, MODE_TRANSPORT) + attributes
@@ -259,7 +261,12 @@ def without_memory(family, proto, attributes):
             sent = 0
         happened = int(os.pread(knob, 16, 0)) == 0
         os.pwrite(knob, b"0", 0)
-        error, said = (sent, "") if sent else netlink.answer()
+        try:
+            error, said = (sent, "") if sent else netlink.answer()
+        except OSError as lost:		# no memory for the answer
+            ktap.equal(lost.errno, errno.ENOBUFS, "errno")
+            delete(family, proto, check=False)
+            continue
         if error:
             refusals.append(said)
         else:

@@ -328,13 +328,24 @@ def write(path, text):
         file.write(text)
 
 
+def text_of(function):
+    """Where a function of the kernel begins and the next one does"""
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        rows = [line.split() for line in file]
+    start = next(int(row[0], 16) for row in rows if row[2] == function)
+    return start, min(int(row[0], 16) for row in rows if int(row[0], 16) > start)
+
+
 def fault_injection():
     if not os.path.exists("/proc/self/fail-nth"):
         raise ktap.Skip("this kernel injects no faults; run it with --kernel debug")
+    # the core warns itself when it has no memory for the events of a module
+    start, end = text_of("__trace_add_new_event")
     for kind in ("failslab", "fail_page_alloc"):
         base = f"/sys/kernel/debug/{kind}"
         for name, value in (("ignore-gfp-wait", "N"), ("verbose", "0"),
-                            ("min-order", "0")):
+                            ("min-order", "0"), ("stacktrace-depth", "32"),
+                            ("reject-start", hex(start)), ("reject-end", hex(end))):
             if os.path.exists(f"{base}/{name}"):
                 write(f"{base}/{name}", value)
 

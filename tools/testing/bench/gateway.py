@@ -151,9 +151,10 @@ def measure(impl, suite, size):
 
 def main():
     only = sys.argv[1] if len(sys.argv) > 1 else ""
-    # without udev nobody loads what the CPU can do
-    sh("for m in aesni_intel ghash_clmulni_intel sha256_ssse3 chacha_x86_64 poly1305_x86_64; do"
-       " modprobe -q $m; done; true")
+    # without udev nobody loads what the CPU can do, and while a disk is waited for this
+    # clock runs away from those who load the templates with a timeout
+    sh("for m in aesni_intel ghash_clmulni_intel sha256_ssse3 chacha_x86_64 poly1305_x86_64"
+       " gcm ctr cbc seqiv echainiv authenc authencesn chacha20poly1305; do modprobe -q $m; done; true")
     sh("modprobe pktgen; mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true")
     network()
     for size in sorted({size for _, size in CASES}):

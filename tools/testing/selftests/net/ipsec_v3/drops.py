@@ -416,7 +416,7 @@ class NoMemory:
 def no_memory_in(shape):
     """A packet in fragments has to be copied before it is decrypted."""
     on = esp_line(shape)
-    pieces = fragments(on.seal(START + 1, bytes(9000)), (4000,))
+    pieces = packet.fragments(on.seal(START + 1, bytes(9000)), (4000,))
     before = on.figures()
     with NoMemory(), Trace() as trace:
         for data in pieces:
@@ -479,31 +479,6 @@ def cut_behind_header(maker, shape):
     on.accepts(on.start + 1)
 
 
-IDENT = iter(range(1, 1 << 16))
-
-
-def fragments(data, points):
-    """data as IP fragments that end at these offsets of its payload
-
-    AH hashes the identification of IPv4, so that stays.
-    """
-    header, proto, payload = packet.split(data)
-    ends = [*points, len(payload)]
-    ident = int.from_bytes(header[4:6], "big") if packet.version(data) == 4 else next(IDENT)
-    pieces = []
-    for start, end in zip([0, *points], ends):
-        more = end != len(payload)
-        if packet.version(data) == 4:
-            pieces.append(packet.ip4(packet.source(data), packet.destination(data), proto,
-                                     payload[start:end], ident=ident,
-                                     fragment=start // 8 | (0x2000 if more else 0)))
-        else:
-            head = struct.pack("!BBHI", proto, 0, start | more, ident)
-            pieces.append(packet.ip6(packet.source(data), packet.destination(data), 44,
-                                     head + payload[start:end]))
-    return pieces
-
-
 def split_points(size):
     """In the protocol header, the IV, the payload, the trailer and the ICV"""
     last = (size - 1) // 8 * 8
@@ -526,13 +501,13 @@ def split_over_fragments(maker, shape):
                 continue
             seq += 1
             content = os.urandom(size)
-            pieces = fragments(on.seal(seq, content), points)
+            pieces = packet.fragments(on.seal(seq, content), points)
             before = on.figures()
             for data in pieces if seq % 2 else reversed(pieces):
                 RIG.dut.wire.send(data)
             on.settle(before, {"packets": 1})
             ktap.equal(RIG.sockets.receive(shape), content, "data")
-    broken = fragments(on.seal(seq + 1, bytes(1300), flip_icv=True), (640,))
+    broken = packet.fragments(on.seal(seq + 1, bytes(1300), flip_icv=True), (640,))
     before = on.figures()
     for data in broken:
         RIG.dut.wire.send(data)

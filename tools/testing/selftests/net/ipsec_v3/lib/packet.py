@@ -4,12 +4,13 @@
 Every field that a hostile test wants to set wrong is a parameter.
 """
 
+import itertools
 import socket
 import struct
 
 IPIP, TCP, UDP, IPV6, ROUTING, GRE, ESP, AH, ICMP6, NONE, DSTOPTS, IPCOMP = (
     4, 6, 17, 41, 43, 47, 50, 51, 58, 59, 60, 108)
-HOPOPTS, ICMP = 0, 1
+HOPOPTS, ICMP, FRAGMENT = 0, 1, 44
 
 
 def address(text):
@@ -136,6 +137,31 @@ def join(header, proto, payload):
         return ip4_refresh(bytes(header) + payload)
     header[4:6] = struct.pack("!H", len(header) - 40 + len(payload))
     return bytes(header) + payload
+
+
+IDENT = itertools.count(1)
+
+
+def fragments(data, points):
+    """data as IP fragments that end at these offsets of its payload
+
+    AH hashes the identification of IPv4, so that stays.
+    """
+    header, proto, payload = split(data)
+    ends = [*points, len(payload)]
+    ident = int.from_bytes(header[4:6], "big") if version(data) == 4 else next(IDENT)
+    pieces = []
+    for start, end in zip([0, *points], ends):
+        more = end != len(payload)
+        if version(data) == 4:
+            pieces.append(ip4(source(data), destination(data), proto, payload[start:end],
+                              ident=ident,
+                              fragment=start // 8 | (0x2000 if more else 0)))
+        else:
+            head = struct.pack("!BBHI", proto, 0, start | more, ident)
+            pieces.append(ip6(source(data), destination(data), FRAGMENT,
+                              head + payload[start:end]))
+    return pieces
 
 
 def udp_data(src, dst, segment):

@@ -22,9 +22,9 @@ class Wire:
     def close(self):
         self.socket.close()
 
-    def send(self, data):
-        """data: an IP packet"""
-        kind = ETH_IP if packet.version(data) == 4 else ETH_IPV6
+    def send(self, data, version=None):
+        """data: an IP packet; version: what Ethernet says, when that is not true"""
+        kind = ETH_IP if (version or packet.version(data)) == 4 else ETH_IPV6
         self.socket.send(self.header + struct.pack("!H", kind) + data)
 
     def drain(self):

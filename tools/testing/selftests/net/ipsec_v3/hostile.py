@@ -1,0 +1,578 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packets that an attacker would send, and the books afterwards.
+
+What comes from outside is changed in every field, cut, split, and chained; what
+comes from a peer with the key has a valid ICV and lies about everything inside.
+After each batch
+
+	packets that reached an SA's protocol = accepted + dropped by named reason
+
+holds exactly: accepted is what the SA's lifetime counts, the reasons are those of
+/proc/net/xfrm_stat, and those of the module explain its share of them.  At the
+end of each case a good packet still arrives.
+
+	IPSEC_PACKETS	random packets per case (default 300; 60 with IPSEC_SHORT)
+	IPSEC_SEED	repeats a run; it is printed
+"""
+
+import os
+import random
+import struct
+import time
+
+from lib import host, impl, ktap, packet
+from lib.line import OWN, UNASKED, Line, Rig
+from lib.peer import Ah, Esp
+from lib.shape import SPI_IN, TRANSPORT, TUNNEL
+from lib.suite import GCM, Combined, Separate
+
+COUNT = int(os.environ.get("IPSEC_PACKETS") or
+            (60 if os.environ.get("IPSEC_SHORT") else 300))
+SEED = int(os.environ.get("IPSEC_SEED") or random.randrange(1 << 32))
+BATCH = 200		# a veth's backlog holds 1000
+START = 68 << 32 | 100000
+DEPTH = 6		# XFRM_MAX_DEPTH, transformations of one packet
+SHAPES = [*TRANSPORT, TUNNEL[0], TUNNEL[3]]
+
+# What xfrm_input() drops before it books the packet for the SA
+REFUSED = {"XfrmInError", "XfrmInBufferError", "XfrmInHdrError", "XfrmInNoStates",
+           "XfrmInStateProtoError", "XfrmInStateSeqError", "XfrmInStateExpired",
+           "XfrmInStateMismatch", "XfrmInStateInvalid"}
+# What of it is the module's word for a protocol error
+PROTO = {"RxShort", "RxBlock", "RxForged", "RxPadLength", "RxPadding", "RxAhLength",
+         "RxHeader", "RxCrypto", "RxNoMemory"}
+
+RIG = Rig()
+SENT = {"packets": 0, "seconds": 0.0}
+
+
+def gcm():
+    return Combined(GCM)
+
+
+def sha256():
+    return Separate(auth="hmac(sha256)", bits=128)
+
+
+def line(kind, shape, suite=None, window=4096):
+    suite = suite or (sha256 if kind == "ah" else gcm)
+    return Line(RIG, shape, suite(), kind, True, window, START)
+
+
+# -- the books ---------------------------------------------------------------
+
+def refused(changed):
+    return sum(changed.get(name, 0) for name in REFUSED)
+
+
+def own_words(changed):
+    """None when the module's reasons explain the core's counters, else why not"""
+    if impl.INTREE:
+        return None
+    named = sum(changed.get(name, 0) for name in PROTO)
+    seen = changed.get("XfrmInStateProtoError", 0)
+    if named != seen:
+        return f"{seen} protocol errors, {named} of them named"
+    forged = changed.get("RxForged", 0)
+    if forged != changed.get("failed", 0):
+        return f"{forged} forged, {changed.get('failed', 0)} booked for the SA"
+    return None
+
+
+def balance(changed, entered):
+    """None when the books are right, else what is wrong
+
+    entered: how many packets have reached the protocol, None where the IP layer
+    has a say in it.
+    """
+    seen = refused(changed) + changed.get("packets", 0)
+    if entered is not None and seen != entered:
+        return f"{entered} packets in, {seen} accounted for"
+    return own_words(changed)
+
+
+def settled(on, before, entered):
+    deadline = time.monotonic() + 20
+    while True:
+        changed = on.since(before)
+        wrong = balance(changed, entered)
+        if not wrong or time.monotonic() > deadline:
+            return changed, wrong
+        time.sleep(0.01)
+
+
+def send(on, packets):
+    for data in packets:
+        RIG.dut.wire.send(data, on.shape.outer)
+
+
+def culprit(on, packets):
+    """Which of them does it when it comes alone"""
+    for data in packets:
+        before = on.figures()
+        send(on, [data])
+        changed, wrong = settled(on, before, 1)
+        if wrong:
+            return f"{wrong}: {changed} for {data.hex()}"
+    return "none of them does it alone"
+
+
+def fire(on, packets, each=1):
+    """Sends them; what has changed, once the books are right
+
+    each: how often every packet enters a protocol, None where nobody knows.
+    """
+    total, start = {}, time.monotonic()
+    for at in range(0, len(packets), BATCH):
+        batch = packets[at:at + BATCH]
+        before = on.figures()
+        send(on, batch)
+        if each is None:
+            good(on)
+            before["packets"] += 1
+        changed, wrong = settled(on, before, each and each * len(batch))
+        if wrong:
+            ktap.say(f"packets {at} to {at + len(batch) - 1} of this case: {changed}")
+            ktap.fail(f"{wrong}; seed {SEED}; {culprit(on, batch) if each else ''}")
+        for name, n in changed.items():
+            total[name] = total.get(name, 0) + n
+        RIG.sockets.drain()
+    SENT["packets"] += len(packets)
+    SENT["seconds"] += time.monotonic() - start
+    return total
+
+
+def report(packets, changed):
+    ktap.say(f"{len(packets)} packets: " + ", ".join(
+        f"{n} {name}" for name, n in sorted(changed.items()) if name != "bytes"))
+
+
+def good(on):
+    """A packet right of everything so far arrives."""
+    on.last = getattr(on, "last", START) + 1
+    data = b"good %d" % on.last
+    RIG.dut.wire.send(on.seal(on.last, data))
+    while RIG.sockets.receive(on.shape) != data:
+        pass
+
+
+def next_seq(on):
+    on.last = getattr(on, "last", START) + 1
+    return on.last
+
+
+def dice(*what):
+    """Random numbers of one case, whatever ran before it"""
+    return random.Random(f"{SEED} {what}")
+
+
+def iv(on, rng):
+    return {} if on.kind == "ah" else {"iv": rng.randbytes(on.peer.suite.ivlen)}
+
+
+# -- without the key ---------------------------------------------------------
+
+def mutated(data, rng):
+    """data with a few of its octets changed, moved, cut off or doubled"""
+    data = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 8))):
+        at = rng.randrange(len(data)) if data else 0
+        how = rng.randrange(6)
+        if how == 0 and data:
+            data[at] ^= 1 << rng.randrange(8)
+        elif how == 1 and data:
+            data[at] = rng.choice((0, 1, 0x7f, 0x80, 0xff, rng.randrange(256)))
+        elif how == 2:
+            data[at:at] = rng.randbytes(rng.choice((1, 2, 4, 16, 400)))
+        elif how == 3:
+            del data[at:at + rng.choice((1, 2, 4, 8, 16))]
+        elif how == 4:
+            del data[at:]
+        else:
+            data[at:at] = data[at:at + 40]
+    return bytes(data)
+
+
+def outsider(kind, shape):
+    """Everything behind the IP header changed at random"""
+    on, rng = line(kind, shape), dice("outsider", kind, shape)
+    packets = []
+    while len(packets) < COUNT:
+        header, proto, rest = packet.split(on.seal(START + 1 + rng.randrange(64),
+                                                   rng.randbytes(rng.choice((0, 1, 40, 900)))))
+        changed = mutated(rest, rng)
+        # what stays as it is would rightly be accepted
+        if changed[:len(rest)] != rest and len(changed) <= 1900:
+            packets.append(packet.join(header, proto, changed))
+    changed = fire(on, packets)
+    ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    report(packets, changed)
+    good(on)
+
+
+def every_octet(kind, shape):
+    """Each octet of the IP header and of the protocol's, one at a time"""
+    on = line(kind, shape)
+    data = on.seal(next_seq(on))
+    fixed = len(packet.split(data)[0])
+    packets = []
+    for at in range(fixed + (16 if kind == "esp" else 28)):
+        for value in sorted({0, 1, 0x7f, 0x80, 0xff, data[at] ^ 1, data[at] ^ 0x80,
+                             data[at] + 1 & 0xff} - {data[at]}):
+            new = data[:at] + bytes([value]) + data[at + 1:]
+            packets.append(new)
+            if shape.outer == 4 and at < 20 and at not in (0, 10, 11):
+                packets.append(packet.ip4_refresh(new))
+    changed = fire(on, packets, each=None)
+    # of IPv4, AH leaves out of the ICV what may change on the way; ESP all of it
+    report(packets, changed)
+    good(on)
+
+
+def cut(kind, shape):
+    on = line(kind, shape)
+    data = on.seal(START + 1, bytes(40))
+    header, proto, rest = packet.split(data)
+    changed = fire(on, [packet.join(header, proto, rest[:n]) for n in range(len(rest))])
+    ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    fire(on, [data[:n] for n in range(1, len(data))], each=None)
+    good(on)
+
+
+def options4(rng):
+    """IPv4 options, some of them as they should be"""
+    text = b""
+    while len(text) < rng.choice((4, 8, 20, 40)):
+        kind = rng.choice((0, 1, 7, 68, 130, 131, 133, 134, 137, 148, 149,
+                           rng.randrange(256)))
+        size = rng.choice((0, 1, 2, 3, 4, 7, 11, 40, 255))
+        text += bytes([kind, size]) + rng.randbytes(max(0, min(size, 38) - 2))
+    text = text[:40]
+    return text + bytes(-len(text) % 4)
+
+
+def chain6(rng, last):
+    """(next header, extension headers), some of them as they should be"""
+    text, kind = b"", last
+    for _ in range(rng.choice((1, 1, 2, 3, 8))):
+        size = rng.choice((8, 8, 16, 24, 40))
+        body = bytearray(bytes([kind, size // 8 - 1]) + rng.randbytes(size - 2))
+        here = rng.choice((packet.HOPOPTS, packet.DSTOPTS, packet.ROUTING, packet.FRAGMENT))
+        if here == packet.ROUTING and rng.randrange(2):
+            body[2:4] = bytes([rng.choice((0, 2, 4)), rng.choice((0, 0, 1, 2))])
+        elif here == packet.FRAGMENT:
+            body = bytes([kind, 0, 0, rng.choice((0, 0, 1))]) + rng.randbytes(4)
+        elif here != packet.ROUTING and rng.randrange(2):
+            body[2:4] = bytes([rng.choice((1, 5, 0x3e, 0xc9)), size - 4])
+        text, kind = bytes(body) + text, here
+    return kind, text
+
+
+def options(kind, shape):
+    """IP options and extension headers in front of the protocol"""
+    on, rng = line(kind, shape), dice("options", kind, shape)
+    RIG.dut.sysctl("net.ipv4.conf.all.accept_source_route", 1)
+    RIG.dut.sysctl("net.ipv4.conf.v0.accept_source_route", 1)
+    packets = []
+    while len(packets) < COUNT:
+        # a number of its own: AH may find nothing wrong with some
+        proto, rest = packet.split(on.seal(next_seq(on), **iv(on, rng)))[1:]
+        if shape.outer == 4:
+            packets.append(packet.ip4(shape.there, shape.here, proto, rest,
+                                      options=options4(rng)))
+        else:
+            proto, chain = chain6(rng, proto)
+            packets.append(packet.ip6(shape.there, shape.here, proto, chain + rest))
+    report(packets, fire(on, packets, each=None))
+    good(on)
+
+
+def reassembled():
+    """How many datagrams the IP layer has put together"""
+    found = {}
+    with RIG.dut.inside():
+        with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
+            rows = [row.split() for row in file if row.startswith("Ip:")]
+        found = dict(zip(rows[0], rows[1]))
+        with open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
+            found.update(row.split() for row in file)
+    return int(found["ReasmOKs"]) + int(found["Ip6ReasmOKs"])
+
+
+def fragmented(kind, shape):
+    """Whole, reordered, doubled, overlapping and incomplete"""
+    on, rng = line(kind, shape), dice("fragmented", kind, shape)
+    sent = 0
+    for _ in range(max(COUNT // 10, 10)):
+        data = on.seal(next_seq(on), rng.randbytes(900), flip_icv=rng.random() < .5,
+                       **iv(on, rng))
+        if shape.outer == 4:
+            data = packet.ip4_refresh(data[:4] + struct.pack("!H", rng.randrange(65536)) +
+                                      data[6:])
+        size = len(packet.split(data)[2])
+        points = sorted(8 * n for n in rng.sample(range(5, (size - 1) // 8),
+                                                  rng.choice((1, 2, 5, 20))))
+        pieces = packet.fragments(data, points)
+        how = rng.randrange(5)
+        if how == 1:
+            rng.shuffle(pieces)
+        elif how == 2:
+            pieces += rng.sample(pieces, 1)
+        elif how == 3:
+            pieces.remove(rng.choice(pieces))
+        elif how == 4:
+            pieces.insert(1, rng.choice(packet.fragments(data, points[:1])))
+        before, whole = on.figures(), reassembled()
+        send(on, pieces)
+        good(on)
+        before["packets"] += 1
+        changed, wrong = settled(on, before, reassembled() - whole)
+        ktap.check(not wrong, f"{wrong}; seed {SEED}; {changed} for "
+                   f"{[piece.hex() for piece in pieces]}")
+        sent += len(pieces)
+    SENT["packets"] += sent
+
+
+# -- with the key ------------------------------------------------------------
+
+def verdict(plain, align):
+    """What RFC 4303 2.4 and 2.5 say about this plaintext"""
+    size, room = plain[-2], len(plain) - 2
+    if len(plain) % align:
+        return "RxBlock"
+    if size > room:
+        return "RxPadLength"
+    if plain[room - size:room] != bytes(range(1, size + 1)):
+        return "RxPadding"
+    return "RxDummy" if plain[-1] == packet.NONE else "packets"
+
+
+def trailers(shape, suite):
+    """Every pad length, with padding right and wrong, and every size of plaintext"""
+    on, rng = line("esp", shape, suite), dice("trailers", shape, suite.__name__)
+    block, wanted, packets = on.peer.suite.block, {}, []
+    for number in range(max(COUNT, 512)):
+        size = number % 256
+        room = max(rng.choice((size, rng.randrange(300), size - 1, size + 40)), 0)
+        right = bytes(range(1, size + 1))
+        plain = right[size - room:] if room < size else rng.randbytes(room - size) + right
+        plain = bytes(-(len(plain) + 2) % block) + plain + bytes([size, rng.randrange(256)])
+        if rng.randrange(4) == 0 and len(plain) > 2:
+            at = rng.randrange(len(plain) - 2)
+            plain = plain[:at] + bytes([plain[at] ^ 1 << rng.randrange(8)]) + plain[at + 1:]
+        # next headers that would come back to us have cases of their own
+        if plain[-1] in AGAIN or (shape.mode == "tunnel" and plain[-1] != packet.NONE):
+            plain = plain[:-1] + bytes([packet.IPIP if shape.inner == 4 else packet.IPV6])
+        word = verdict(plain, block)
+        wanted[word] = wanted.get(word, 0) + 1
+        packets.append(on.wrap(on.peer.seal(b"", 0, next_seq(on), plain=plain, **iv(on, rng))))
+    changed = fire(on, packets)
+    report(packets, changed)
+    # a dummy is booked as a packet too
+    wanted["packets"] = wanted.get("packets", 0) + wanted.get("RxDummy", 0)
+    if not impl.INTREE:
+        ktap.equal({name: changed.get(name, 0) for name in wanted}, wanted,
+                   "what the RFC says")
+    good(on)
+
+
+# protocols behind which a packet may come to ESP or AH once more
+AGAIN = {packet.ESP, packet.AH, packet.HOPOPTS, packet.DSTOPTS, packet.ROUTING,
+         packet.FRAGMENT, packet.IPIP, packet.IPV6, packet.IPCOMP, 135, 139, 140}
+
+
+def sealed(on, next_header, inner, rng):
+    """inner, whatever it is, under a valid ICV"""
+    if on.kind == "ah":
+        return on.peer.seal(on.shape.header(), next_header, inner, next_seq(on))
+    return on.wrap(on.peer.seal(inner, next_header, next_seq(on), **iv(on, rng)))
+
+
+def accepted(on, packets, each=1):
+    """Every one is genuine: the SA has to count it, whatever comes after"""
+    changed = fire(on, packets, each=each)
+    report(packets, changed)
+    got = changed.get("packets", 0)
+    ktap.equal(got, len(packets), "genuine packets")
+    good(on)
+
+
+def every_next_header(kind, shape):
+    on, rng = line(kind, shape), dice("next header", kind, shape)
+    packets, again = [], []
+    for proto in range(256):
+        for size in (0, 1, 7, 8, 20, 60):
+            data = sealed(on, proto, rng.randbytes(size), rng)
+            (again if proto in AGAIN else packets).append(data)
+    if not impl.INTREE:		# which drops dummies and what is no tunnel's
+        accepted(on, packets)
+    fire(on, again, each=None)
+    good(on)
+
+
+def inner_header(shape, rng):
+    """A packet with a header that lies: lengths, version, fragments, addresses"""
+    whole = bytearray(shape.to_dut(rng.randbytes(rng.choice((0, 10, 500))))[1])
+    v4 = shape.inner == 4
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        at = rng.choice((0, 2, 3, 6, 7, 9, rng.randrange(20)) if v4 else
+                        (0, 4, 5, 6, rng.randrange(40)))
+        whole[at] = rng.choice((0, 1, 0x0f, 0x40, 0x45, 0x46, 0x4f, 0x60, 0x7f, 0xff,
+                                rng.randrange(256)))
+    if v4 and rng.randrange(5) and 20 <= (whole[0] & 15) * 4 <= len(whole):
+        whole = packet.ip4_refresh(bytes(whole))
+    return bytes(whole[:rng.randrange(len(whole))] if rng.randrange(4) == 0 else whole)
+
+
+def inner_headers(kind, shape):
+    on, rng = line(kind, shape), dice("inner", kind, shape)
+    number = packet.IPIP if shape.inner == 4 else packet.IPV6
+    accepted(on, [sealed(on, number, inner_header(shape, rng), rng) for _ in range(COUNT)])
+    # the other family in the clothes of this one, and the other way round
+    other = packet.IPV6 if shape.inner == 4 else packet.IPIP
+    accepted(on, [sealed(on, other, inner_header(shape, rng), rng) for _ in range(50)])
+
+
+def inner_segments(kind, shape):
+    """A transport mode payload that lies: UDP, TCP and ICMP headers"""
+    on, rng = line(kind, shape), dice("segments", kind, shape)
+    packets = []
+    for _ in range(COUNT):
+        proto = rng.choice((packet.UDP, packet.UDP, packet.TCP, packet.ICMP, packet.ICMP6,
+                            packet.GRE, 255))
+        inner = on.inner(rng.randbytes(rng.choice((0, 10, 500))))
+        packets.append(sealed(on, proto, mutated(inner, rng), rng))
+    accepted(on, packets)
+
+
+def inner_fragments(kind, shape):
+    """Fragments inside a tunnel, not all of which belong together"""
+    on, rng = line(kind, shape), dice("inner fragments", kind, shape)
+    number = packet.IPIP if shape.inner == 4 else packet.IPV6
+    packets = []
+    while len(packets) < COUNT:
+        whole = shape.to_dut(rng.randbytes(600))[1]
+        pieces = packet.fragments(whole, (40, 80, 320))
+        if shape.inner == 4:
+            ident = struct.pack("!H", rng.randrange(8))
+            pieces = [packet.ip4_refresh(piece[:4] + ident + piece[6:]) for piece in pieces]
+        rng.shuffle(pieces)
+        packets += [sealed(on, number, piece, rng) for piece in pieces[:rng.randrange(1, 5)]]
+    accepted(on, packets)
+
+
+# -- one inside the other ----------------------------------------------------
+
+def wrap_again(on, data, peer, rng):
+    """An IP packet, inside another SA's"""
+    header, proto, rest = packet.split(data)
+    if on.shape.mode == "tunnel":
+        rest, proto = data, packet.IPIP if on.shape.outer == 4 else packet.IPV6
+        header = packet.split(on.shape.header())[0]
+    if isinstance(peer, Ah):
+        return peer.seal(header, proto, rest, next_seq(on))
+    esp = peer.seal(rest, proto, next_seq(on), iv=rng.randbytes(peer.suite.ivlen))
+    return packet.join(header, packet.ESP, esp)
+
+
+def second_sa(on):
+    """An SA of the other protocol with the same SPI; (its Peer, its state)"""
+    there, here = on.shape.there, on.shape.here
+    other = "esp" if on.kind == "ah" else "ah"
+    suite = gcm() if other == "esp" else sha256()
+    RIG.dut.ip(host.state_line(there, here, SPI_IN,
+                               suite.words() if other == "esp" else suite.words(ah=True),
+                               other, on.shape.mode, seq=START, esn=True, window=4096))
+    maker = type(on.sender) if other == on.kind else (Ah if other == "ah" else Esp)
+    return maker(suite, SPI_IN, True), other
+
+
+def layers_figures(kinds, drop):
+    """What changes when these layers come off: 0 is the case's SA, 1 the other"""
+    wanted = {"packets": kinds.count(0), "other": kinds.count(1), drop: 1}
+    return {name: n for name, n in wanted.items() if n and name}
+
+
+def nested_outcomes(kinds, shape, esp):
+    """kinds: from the outside; esp: the one that is ESP"""
+    inside = "XfrmInTmplMismatch" if shape.mode == "tunnel" and len(kinds) > 1 else ""
+    drop = "XfrmInBufferError" if len(kinds) > DEPTH else inside
+    yield layers_figures(kinds[:DEPTH], drop)
+    # XFRM interfaces, where the kernel has them, ask the policy before an ESP that
+    # was inside another tunnel
+    if inside and esp in kinds[1:DEPTH + 1]:
+        yield layers_figures(kinds[:kinds.index(esp, 1)], "XfrmInNoPols")
+
+
+def nested(kind, shape, mixed):
+    """RFC 4301 sets no limit, the core does: of 17 layers it takes off six"""
+    on, rng = line(kind, shape), dice("nested", kind, shape)
+    peers, other = [on.peer], None
+    if mixed:
+        peer, other = second_sa(on)
+        peers.append(peer)
+
+    def figures():
+        found = on.figures()
+        found["other"] = RIG.dut.state(shape.here, SPI_IN, other).packets if other else 0
+        return found
+    for levels in range(1, 18):
+        data = on.seal(next_seq(on), b"innermost", **iv(on, rng))
+        kinds = [level % len(peers) for level in range(levels)]
+        for which in kinds[1:]:
+            data = wrap_again(on, data, peers[which], rng)
+        outcomes = list(nested_outcomes(kinds[::-1], shape, int(kind == "ah")))
+        before = figures()
+        send(on, [data])
+
+        def changed(before=before):
+            found = host.delta(before, figures())
+            return {name: n for name, n in found.items()
+                    if name not in UNASKED and (not impl.INTREE or name[:2] not in OWN)}
+        deadline = time.monotonic() + 10
+        while changed() not in outcomes and time.monotonic() < deadline:
+            time.sleep(0.01)
+        ktap.check(changed() in outcomes, f"{levels} layers: {changed()}, not {outcomes}")
+        if len(kinds) <= DEPTH and (levels == 1 or shape.mode == "transport"):
+            ktap.equal(RIG.sockets.receive(shape), b"innermost", "data")
+    good(on)
+
+
+for kind in ("esp", "ah"):
+    for shape in SHAPES:
+        name = f"{kind.upper()} {shape}"
+        ktap.add(f"{name}: changed at random", outsider, kind, shape)
+        ktap.add(f"{name}: every octet of the headers", every_octet, kind, shape)
+        ktap.add(f"{name}: cut off at every octet", cut, kind, shape)
+        ktap.add(f"{name}: fragments", fragmented, kind, shape)
+        ktap.add(f"{name}: options and extension headers", options, kind, shape)
+        ktap.add(f"{name}: valid ICV, every next header", every_next_header, kind, shape)
+        if shape.mode == "tunnel":
+            ktap.add(f"{name}: valid ICV, inner IP header lies", inner_headers, kind, shape)
+            ktap.add(f"{name}: valid ICV, inner fragments", inner_fragments, kind, shape)
+        else:
+            ktap.add(f"{name}: valid ICV, inner segment lies", inner_segments, kind, shape)
+        for mixed in (False, True):
+            ktap.add(f"{name}: 17 layers{' of both protocols' if mixed else ''}", nested,
+                     kind, shape, mixed)
+for shape in SHAPES:
+    for suite in (gcm, lambda: Separate("cbc(aes)", "hmac(sha256)", 128)):
+        ktap.add(f"ESP {shape}: valid ICV, every pad length, {'GCM' if suite is gcm else 'CBC'}",
+                 trailers, shape, suite)
+
+
+def begin():
+    ktap.say(f"IPSEC_SEED={SEED} IPSEC_PACKETS={COUNT}")
+    RIG.start(mtu=2000)
+
+
+def end():
+    if SENT["seconds"]:
+        ktap.say(f"{SENT['packets']} hostile packets, "
+                 f"{SENT['packets'] / SENT['seconds']:.0f} a second")
+    RIG.stop()
+
+
+ktap.CASE_SECONDS += COUNT // 5
+ktap.main(begin, end)

@@ -104,7 +104,8 @@ void ipsec_req_put(struct ipsec_req *req)
 {
 	if (req->cached && !this_cpu_cmpxchg(ipsec_req_cache, NULL, req))
 		return;
-	kfree(req);
+	/* a cipher may have put a key of this one packet there */
+	kfree_sensitive(req);
 }
 
 /**
@@ -277,5 +278,5 @@ void ipsec_crypt_teardown(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		kfree(xchg(per_cpu_ptr(&ipsec_req_cache, cpu), NULL));
+		kfree_sensitive(xchg(per_cpu_ptr(&ipsec_req_cache, cpu), NULL));
 }

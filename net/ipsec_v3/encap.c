@@ -30,7 +30,7 @@ int ipsec_encap_setup(struct xfrm_state *x, struct netlink_ext_ack *extack)
 }
 
 /**
- * ipsec_encap_push() - name what follows the IP header, and write it if UDP
+ * ipsec_encap_push() - write the UDP header, if there is one
  * @sa: the SA
  * @skb: the packet with its trailer, its data at the payload
  *
@@ -44,11 +44,8 @@ struct ip_esp_hdr *ipsec_encap_push(struct ipsec_sa *sa, struct sk_buff *skb)
 	const struct xfrm_encap_tmpl *encap = sa->x->encap;
 	struct udphdr *uh;
 
-	if (likely(!encap)) {
-		*skb_mac_header(skb) = IPPROTO_ESP;
+	if (likely(!encap))
 		return ip_esp_hdr(skb);
-	}
-	*skb_mac_header(skb) = IPPROTO_UDP;
 	uh = udp_hdr(skb);
 	uh->source = READ_ONCE(encap->encap_sport);
 	uh->dest = READ_ONCE(encap->encap_dport);

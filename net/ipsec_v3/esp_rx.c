@@ -50,6 +50,25 @@ static int esp_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	return trailer.next_header;
 }
 
+/**
+ * ipsec_esp_opened() - a packet that its device has verified and decrypted
+ * @sa: the SA
+ * @skb: the packet, its data at the ESP header
+ *
+ * Context: BH off.
+ * Return: the next header, or -errno (counted; the skb stays the core's).
+ */
+int ipsec_esp_opened(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	/* the core does not know the high half yet, but has looked at the header */
+	u64 seq = ntohl(((struct ip_esp_hdr *)skb->data)->seq_no);
+
+	/* a sum over the whole packet says nothing about a part of it */
+	if (skb->ip_summed == CHECKSUM_COMPLETE)
+		skb->ip_summed = CHECKSUM_NONE;
+	return esp_rx_check(sa, skb, seq) ?: esp_rx_finish(sa, skb, seq);
+}
+
 const struct ipsec_rx_ops ipsec_esp_rx = {
 	.prepare	= esp_rx_prepare,
 	.run		= ipsec_req_decrypt,

@@ -47,6 +47,45 @@ static void esp_tx_finish(struct ipsec_req *req)
 		ipsec_encap_finish(req->sa, req->skb);
 }
 
+/* lengths, room, trailer: 0, or -errno that is counted */
+static int esp_tx_trail(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
+			unsigned int tfc, u8 next_header)
+{
+	struct esp_plan plan;
+
+	if (unlikely(esp_wire_plan(&plan, skb->len, tfc, sa->align, sa->icvlen) ||
+		     !ipsec_tx_fits(sa, skb, plan.tail)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
+	if (unlikely(ipsec_room_tx(sa, skb, plan.tail)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
+	esp_wire_trailer_write(skb_put(skb, plan.tail), &plan, next_header);
+	return 0;
+}
+
+/* The whole ESP packet, ready to be encrypted, its data at the IP header; or an
+ * ERR_PTR that is counted.
+ */
+static struct ipsec_req *esp_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
+					unsigned int tfc, u8 next_header)
+{
+	int err = esp_tx_trail(sa, skb, seq, tfc, next_header);
+	unsigned int len = skb->len;
+	struct ip_esp_hdr *esp;
+	struct ipsec_req *req;
+
+	if (unlikely(err))
+		return ERR_PTR(err);
+	req = ipsec_esp_req(sa, skb, seq);
+	if (unlikely(!req))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM));
+
+	esp = ipsec_encap_push(sa, skb);
+	esp_tx_header(sa, esp, seq);
+	__skb_push(skb, -skb_network_offset(skb));
+	ipsec_esp_map(req, esp, len);
+	return req;
+}
+
 /**
  * ipsec_esp_output() - type->output of ESP
  * @x: the SA
@@ -60,25 +99,63 @@ static void esp_tx_finish(struct ipsec_req *req)
 int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct ipsec_sa *sa = ipsec_sa(x);
-	u64 seq = ipsec_tx_seq(skb);
-	struct ip_esp_hdr *esp;
-	struct ipsec_req *req;
-	struct esp_plan plan;
+	struct ipsec_req *req = esp_tx_prepare(sa, skb, ipsec_tx_seq(skb),
+					       esp_tx_tfc(x, skb), *skb_mac_header(skb));
 
-	if (unlikely(esp_wire_plan(&plan, skb->len, esp_tx_tfc(x, skb), sa->align, sa->icvlen) ||
-		     !ipsec_tx_fits(sa, skb, plan.tail)))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
-	if (unlikely(ipsec_room_tx(sa, skb, plan.tail)))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
-	req = ipsec_esp_req(sa, skb, seq);
-	if (unlikely(!req))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
-
-	esp_wire_trailer_write(skb_put(skb, plan.tail), &plan, *skb_mac_header(skb));
-	esp = ipsec_encap_push(sa, skb);
-	esp_tx_header(sa, esp, seq);
-	__skb_push(skb, -skb_network_offset(skb));
-	ipsec_esp_map(req, esp, plan.clen + sa->icvlen);
-
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	*skb_mac_header(skb) = x->encap ? IPPROTO_UDP : IPPROTO_ESP;
 	return ipsec_tx_run(req, ipsec_req_encrypt, esp_tx_finish);
+}
+
+/* what the core writes into the IP header when type->output returns */
+static void esp_tx_outer(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	if (sa->x->encap)
+		skb_network_header(skb)[sa->family->nexthdr] = IPPROTO_UDP;
+	sa->family->finish(skb);
+}
+
+/**
+ * ipsec_esp_xmit() - encrypt a packet that is already on its way to a device
+ * @sa: the SA
+ * @skb: the payload; the transport header is where ESP goes, the IP header names
+ *	ESP
+ * @seq: its sequence number
+ * @next_header: what the payload is
+ *
+ * Context: BH off; does not sleep.
+ * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
+ * ours, and leaves by xfrm_dev_resume()).
+ */
+int ipsec_esp_xmit(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header)
+{
+	struct ipsec_req *req = esp_tx_prepare(sa, skb, seq, 0, next_header);
+
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	esp_tx_outer(sa, skb);
+	return ipsec_tx_run_device(req, ipsec_req_encrypt, esp_tx_finish);
+}
+
+/**
+ * ipsec_esp_offer() - complete a packet that the device itself will encrypt
+ * @sa: the SA
+ * @skb: as for ipsec_esp_xmit(); a GSO packet gets its trailers from the device
+ * @seq: its sequence number
+ * @next_header: what the payload is
+ *
+ * Context: BH off; does not sleep.
+ * Return: 0 or -errno (counted).
+ */
+int ipsec_esp_offer(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header)
+{
+	int err = skb_is_gso(skb) ? 0 : esp_tx_trail(sa, skb, seq, 0, next_header);
+
+	if (unlikely(err))
+		return err;
+	esp_tx_header(sa, ipsec_encap_push(sa, skb), seq);
+	__skb_push(skb, -skb_network_offset(skb));
+	esp_tx_outer(sa, skb);
+	return 0;
 }

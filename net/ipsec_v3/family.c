@@ -11,6 +11,8 @@
 #include <net/ndisc.h>
 #include <net/protocol.h>
 
+#include <net/route.h>
+
 #include "ah_canon.h"
 #include "ipsec.h"
 
@@ -95,6 +97,17 @@ static void family4_set_length(u8 *header, unsigned int len)
 	((struct iphdr *)header)->tot_len = htons(len);
 }
 
+static unsigned int family4_length(const u8 *header)
+{
+	return ntohs(((const struct iphdr *)header)->tot_len);
+}
+
+static void family4_finish(struct sk_buff *skb)
+{
+	family4_set_length(skb_network_header(skb), skb->len);
+	ip_send_check(ip_hdr(skb));
+}
+
 static unsigned int family4_nexthdr_at(const struct sk_buff *skb)
 {
 	return offsetof(struct iphdr, protocol);
@@ -110,19 +123,65 @@ static bool family4_source_is(const struct sk_buff *skb, const xfrm_address_t *a
 	return addr->a4 == ip_hdr(skb)->saddr;
 }
 
+static void family4_early(struct sk_buff *skb)
+{
+	memset(skb->cb, 0, sizeof(skb->cb));
+	IPCB(skb)->iif = skb->dev->ifindex;
+}
+
+static void family4_route(struct sk_buff *skb)
+{
+	const struct iphdr *ip = ip_hdr(skb);
+
+	ip_route_input_noref(skb, ip->daddr, ip->saddr, ip->tos, skb->dev);
+}
+
+static int family4_offload_register(const struct net_offload *offload)
+{
+	return inet_add_offload(offload, IPPROTO_ESP) ? -EBUSY : 0;
+}
+
+static void family4_offload_deregister(const struct net_offload *offload)
+{
+	inet_del_offload(offload, IPPROTO_ESP);
+}
+
+static struct sk_buff *family_segment(const struct net_offload *offload, struct sk_buff *skb,
+				      netdev_features_t features)
+{
+	if (!offload || !offload->callbacks.gso_segment)
+		return ERR_PTR(-EPROTONOSUPPORT);
+	return offload->callbacks.gso_segment(skb, features);
+}
+
+static struct sk_buff *family4_segment(struct sk_buff *skb, netdev_features_t features, u8 proto)
+{
+	skb_reset_transport_header(skb);
+	return family_segment(rcu_dereference(inet_offloads[proto]), skb, features);
+}
+
 const struct ipsec_family ipsec_family4 = {
 	.af			= AF_INET,
 	.name			= "IPv4",
 	.hdrlen			= sizeof(struct iphdr),
+	.nexthdr		= offsetof(struct iphdr, protocol),
+	.daddr			= offsetof(struct iphdr, daddr),
 	.maxlen			= IP_MAX_MTU,
 	.beet_extra		= IPV4_BEET_PHMAXLEN,
 	.protocol_register	= family4_register,
 	.protocol_deregister	= family4_deregister,
 	.canon			= ah_canon_ipv4,
 	.set_length		= family4_set_length,
+	.length			= family4_length,
+	.finish			= family4_finish,
 	.nexthdr_at		= family4_nexthdr_at,
 	.source			= family4_source,
 	.source_is		= family4_source_is,
+	.early			= family4_early,
+	.route			= family4_route,
+	.offload_register	= family4_offload_register,
+	.offload_deregister	= family4_offload_deregister,
+	.segment		= family4_segment,
 };
 
 #if IS_ENABLED(CONFIG_IPV6)
@@ -196,6 +255,16 @@ static void family6_set_length(u8 *header, unsigned int len)
 	((struct ipv6hdr *)header)->payload_len = htons(len > IPV6_MAXPLEN ? 0 : len);
 }
 
+static unsigned int family6_length(const u8 *header)
+{
+	return sizeof(struct ipv6hdr) + ntohs(((const struct ipv6hdr *)header)->payload_len);
+}
+
+static void family6_finish(struct sk_buff *skb)
+{
+	family6_set_length(skb_network_header(skb), skb->len);
+}
+
 static unsigned int family6_nexthdr_at(const struct sk_buff *skb)
 {
 	return IP6CB(skb)->nhoff;
@@ -222,10 +291,56 @@ static void family6_udp_checksum(struct sk_buff *skb)
 		    CSUM_MANGLED_0;
 }
 
+static void family6_early(struct sk_buff *skb)
+{
+	memset(skb->cb, 0, sizeof(skb->cb));
+	IP6CB(skb)->iif = skb->dev->ifindex;
+	IP6CB(skb)->nhoff = offsetof(struct ipv6hdr, nexthdr);
+}
+
+static void family6_route(struct sk_buff *skb)
+{
+	const struct ipv6hdr *ip = ipv6_hdr(skb);
+	struct flowi6 fl6 = {
+		.flowi6_iif	= skb->dev->ifindex,
+		.flowi6_mark	= skb->mark,
+		.flowlabel	= ip6_flowinfo(ip),
+		.daddr		= ip->daddr,
+		.saddr		= ip->saddr,
+	};
+
+	skb_dst_set(skb, ip6_route_input_lookup(dev_net(skb->dev), skb->dev, &fl6, skb,
+						RT6_LOOKUP_F_HAS_SADDR));
+}
+
+static int family6_offload_register(const struct net_offload *offload)
+{
+	return inet6_add_offload(offload, IPPROTO_ESP) ? -EBUSY : 0;
+}
+
+static void family6_offload_deregister(const struct net_offload *offload)
+{
+	inet6_del_offload(offload, IPPROTO_ESP);
+}
+
+/* ESP may protect destination options, and the GSO of what follows them */
+static struct sk_buff *family6_segment(struct sk_buff *skb, netdev_features_t features, u8 proto)
+{
+	__be16 frag;
+	int skip = ipv6_skip_exthdr(skb, 0, &proto, &frag);
+
+	if (skip < 0 || !pskb_pull(skb, skip))
+		return ERR_PTR(-EINVAL);
+	skb_reset_transport_header(skb);
+	return family_segment(rcu_dereference(inet6_offloads[proto]), skb, features);
+}
+
 const struct ipsec_family ipsec_family6 = {
 	.af			= AF_INET6,
 	.name			= "IPv6",
 	.hdrlen			= sizeof(struct ipv6hdr),
+	.nexthdr		= offsetof(struct ipv6hdr, nexthdr),
+	.daddr			= offsetof(struct ipv6hdr, daddr),
 	.maxlen			= sizeof(struct ipv6hdr) + IPV6_MAXPLEN,
 	.beet_extra		= IPV4_BEET_PHMAXLEN + sizeof(struct ipv6hdr) -
 				  sizeof(struct iphdr),
@@ -233,10 +348,17 @@ const struct ipsec_family ipsec_family6 = {
 	.protocol_deregister	= family6_deregister,
 	.canon			= ah_canon_ipv6,
 	.set_length		= family6_set_length,
+	.length			= family6_length,
+	.finish			= family6_finish,
 	.nexthdr_at		= family6_nexthdr_at,
 	.source			= family6_source,
 	.source_is		= family6_source_is,
 	.udp_checksum		= family6_udp_checksum,
+	.early			= family6_early,
+	.route			= family6_route,
+	.offload_register	= family6_offload_register,
+	.offload_deregister	= family6_offload_deregister,
+	.segment		= family6_segment,
 };
 #endif
 

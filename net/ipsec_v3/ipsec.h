@@ -53,6 +53,7 @@ struct ipsec_budget {
 };
 
 struct ipsec_req;
+struct net_offload;
 
 /**
  * struct ipsec_rx_ops - the steps of receiving that ESP and AH do differently
@@ -153,31 +154,49 @@ static inline u64 ipsec_tx_seq(struct sk_buff *skb)
  * @af: AF_INET or AF_INET6
  * @name: for messages
  * @hdrlen: bytes of the fixed header
+ * @nexthdr: byte of the fixed header that names what follows
+ * @daddr: byte of the fixed header at which the destination is
  * @maxlen: longest packet
  * @beet_extra: header bytes to reserve when BEET carries the other family
  * @protocol_register: claim protocol 50 or 51, -EEXIST when taken
  * @protocol_deregister: give it back
  * @canon: canonical form of the header that AH hashes, in place
  * @set_length: write the total length into a copy of the header
+ * @length: total length that a header states
+ * @finish: write length and checksum of a finished packet
  * @nexthdr_at: where a received packet's header names the protocol of the SA
  * @source: source address of the packet
  * @source_is: is this the packet's source address
  * @udp_checksum: fill in the checksum of a finished ESP-in-UDP packet
+ * @early: control block of a packet that the family's input has not seen
+ * @route: give such a packet a route; none when there is none
+ * @offload_register: make ESP's GRO and GSO known, -EBUSY when somebody's are
+ * @offload_deregister: undo it
+ * @segment: segment a GSO packet whose data is at what @proto names
  */
 struct ipsec_family {
 	unsigned short	af;
 	const char	*name;
 	unsigned int	hdrlen;
+	unsigned int	nexthdr;
+	unsigned int	daddr;
 	unsigned int	maxlen;
 	unsigned int	beet_extra;
 	int		(*protocol_register)(u8 proto);
 	void		(*protocol_deregister)(u8 proto);
 	int		(*canon)(u8 *canon, unsigned int len, bool outbound);
 	void		(*set_length)(u8 *header, unsigned int len);
+	unsigned int	(*length)(const u8 *header);
+	void		(*finish)(struct sk_buff *skb);
 	unsigned int	(*nexthdr_at)(const struct sk_buff *skb);
 	void		(*source)(const struct sk_buff *skb, xfrm_address_t *addr);
 	bool		(*source_is)(const struct sk_buff *skb, const xfrm_address_t *addr);
 	void		(*udp_checksum)(struct sk_buff *skb);
+	void		(*early)(struct sk_buff *skb);
+	void		(*route)(struct sk_buff *skb);
+	int		(*offload_register)(const struct net_offload *offload);
+	void		(*offload_deregister)(const struct net_offload *offload);
+	struct sk_buff	*(*segment)(struct sk_buff *skb, netdev_features_t features, u8 proto);
 };
 
 /* family.c */
@@ -192,10 +211,13 @@ void ipsec_sa_destroy(struct xfrm_state *x);
 /* suite.c */
 int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
 int ipsec_suite_ah(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
+int ipsec_suite_defers(struct ipsec_sa *sa);
 void ipsec_suite_free(struct ipsec_sa *sa);
 
 /* esp_tx.c, ah_tx.c, rx.c */
 int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb);
+int ipsec_esp_xmit(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header);
+int ipsec_esp_offer(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header);
 int ipsec_ah_output(struct xfrm_state *x, struct sk_buff *skb);
 int ipsec_input(struct xfrm_state *x, struct sk_buff *skb);
 
@@ -208,6 +230,11 @@ int ipsec_encap_setup(struct xfrm_state *x, struct netlink_ext_ack *extack);
 struct ip_esp_hdr *ipsec_encap_push(struct ipsec_sa *sa, struct sk_buff *skb);
 void ipsec_encap_finish(struct ipsec_sa *sa, struct sk_buff *skb);
 void ipsec_encap_input(struct ipsec_sa *sa, struct sk_buff *skb);
+
+/* offload.c */
+int ipsec_offload_init_state(struct xfrm_state *x);
+int ipsec_offload_setup(const struct ipsec_family *family);
+void ipsec_offload_teardown(const struct ipsec_family *family);
 
 /* netns.c */
 bool ipsec_netns_allows(struct net *net);

@@ -129,6 +129,24 @@ static void claim_teardown(const struct ipsec_step *step)
 	step->family->protocol_deregister(step->type->proto);
 }
 
+/* after the claim of ESP, without which it would not be ours */
+static int offload_setup(const struct ipsec_step *step)
+{
+	int err = ipsec_offload_setup(step->family);
+
+	if (err == -EAFNOSUPPORT && step->family->af == AF_INET6)
+		return 0;
+	if (err)
+		pr_err("GSO and GRO of ESP for %s are held by another module (%d)\n",
+		       step->family->name, err);
+	return err;
+}
+
+static void offload_teardown(const struct ipsec_step *step)
+{
+	ipsec_offload_teardown(step->family);
+}
+
 static int crypt_setup(const struct ipsec_step *step)
 {
 	return 0;
@@ -164,9 +182,11 @@ static const struct ipsec_step steps[] = {
 	{ netns_setup, netns_teardown },
 	{ guard_setup, guard_teardown },
 	{ claim_setup, claim_teardown, &ipsec_family4, &esp_type },
+	{ offload_setup, offload_teardown, &ipsec_family4 },
 	{ claim_setup, claim_teardown, &ipsec_family4, &ah_type },
 #if IS_ENABLED(CONFIG_IPV6)
 	{ claim_setup, claim_teardown, &ipsec_family6, &esp_type },
+	{ offload_setup, offload_teardown, &ipsec_family6 },
 	{ claim_setup, claim_teardown, &ipsec_family6, &ah_type },
 #endif
 };
@@ -209,3 +229,5 @@ MODULE_ALIAS_XFRM_TYPE(AF_INET, XFRM_PROTO_ESP);
 MODULE_ALIAS_XFRM_TYPE(AF_INET, XFRM_PROTO_AH);
 MODULE_ALIAS_XFRM_TYPE(AF_INET6, XFRM_PROTO_ESP);
 MODULE_ALIAS_XFRM_TYPE(AF_INET6, XFRM_PROTO_AH);
+MODULE_ALIAS_XFRM_OFFLOAD_TYPE(AF_INET, XFRM_PROTO_ESP);
+MODULE_ALIAS_XFRM_OFFLOAD_TYPE(AF_INET6, XFRM_PROTO_ESP);

@@ -43,6 +43,22 @@ static int rx_consume(struct sk_buff *skb)
 	return -EINPROGRESS;
 }
 
+static bool rx_nested(int nexthdr)
+{
+	return nexthdr == IPPROTO_ESP || nexthdr == IPPROTO_AH || nexthdr == IPPROTO_COMP;
+}
+
+/* The core drops a packet between two SAs unless it has a route, and one that GRO
+ * gave us has none.
+ */
+static void rx_route(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	rcu_read_lock();
+	sa->family->route(skb);
+	skb_dst_force(skb);
+	rcu_read_unlock();
+}
+
 /**
  * ipsec_rx_finish() - a verified packet becomes its payload
  * @sa: the SA
@@ -61,6 +77,8 @@ int ipsec_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 		ipsec_window_dummy(sa, skb, seq);
 		return rx_consume(skb);
 	}
+	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
+		rx_route(sa, skb);
 	return nexthdr;
 }
 

@@ -121,8 +121,12 @@ int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 	x->props.header_len = 0;
 	err = ipsec_encap_setup(x, extack) ?:
 	      sa_init(x, &ipsec_esp_rx, ipsec_suite_esp, extack);
-	if (!err)
-		x->data = ipsec_sa(x)->aead;
+	if (err)
+		return err;
+	x->data = ipsec_sa(x)->aead;
+	err = ipsec_offload_init_state(x);
+	if (err)
+		NL_SET_ERR_MSG(extack, "No memory for the SA");
 	return err;
 }
 

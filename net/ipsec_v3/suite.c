@@ -184,6 +184,54 @@ int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 	return 0;
 }
 
+#define SUITE_PROBE	64	/* a multiple of every cipher's block */
+
+/* encrypts zeros: 0, or what a transform says that finishes later */
+static int suite_try(struct ipsec_sa *sa, struct aead_request *req, u8 *data)
+{
+	unsigned int assoclen = sa->aadlen + sa->ivlen;
+	DECLARE_CRYPTO_WAIT(wait);
+	struct scatterlist sg;
+	int err;
+
+	sg_init_one(&sg, data + IPSEC_IV_MAX, assoclen + SUITE_PROBE + sa->icvlen);
+	aead_request_set_callback(req, CRYPTO_TFM_REQ_MAY_SLEEP | CRYPTO_TFM_REQ_MAY_BACKLOG,
+				  crypto_req_done, &wait);
+	aead_request_set_crypt(req, &sg, &sg, SUITE_PROBE, data);
+	aead_request_set_ad(req, assoclen);
+	err = crypto_aead_encrypt(req);
+	crypto_wait_req(err, &wait);
+	return err;
+}
+
+/**
+ * ipsec_suite_defers() - does ESP's transform finish later
+ * @sa: the SA, its transform keyed
+ *
+ * The flag of an algorithm does not tell: a SIMD cipher has it, and finishes at
+ * once nearly always. So the transform is tried. The result is thrown away, so
+ * it does not matter that its IV is no secret and may come again.
+ *
+ * Context: process context, sleeps.
+ * Return: 0, 1 when it does, or -ENOMEM.
+ */
+int ipsec_suite_defers(struct ipsec_sa *sa)
+{
+	struct aead_request *req;
+	int err = -ENOMEM;
+	u8 *data;
+
+	if (!(crypto_aead_tfm(sa->aead)->__crt_alg->cra_flags & CRYPTO_ALG_ASYNC))
+		return 0;
+	req = aead_request_alloc(sa->aead, GFP_KERNEL);
+	data = kzalloc(IPSEC_IV_MAX + sa->hdrlen + 4 + SUITE_PROBE + sa->icvlen, GFP_KERNEL);
+	if (req && data)
+		err = suite_try(sa, req, data);
+	aead_request_free(req);
+	kfree_sensitive(data);
+	return err == -ENOMEM ? err : err == -EINPROGRESS || err == -EBUSY;
+}
+
 static int suite_hash(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 {
 	const struct xfrm_algo_auth *auth = sa->x->aalg;

@@ -46,6 +46,36 @@ static void tx_resume(struct ipsec_req *req, int err)
 	xfrm_output_resume(skb_to_full_sk(skb), skb, err);
 }
 
+/* The SA may go with the secpath; a device that went down meanwhile takes no more. */
+static void tx_resume_device(struct ipsec_req *req, int err)
+{
+	struct net *net = xs_net(req->sa->x);
+	struct sk_buff *skb = req->skb;
+	struct net_device *dev = skb->dev;
+
+	if (tx_done(req, err)) {
+		XFRM_INC_STATS(net, LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+		kfree_skb(skb);
+	} else if (!netif_running(dev)) {
+		kfree_skb(skb);
+	} else {
+		secpath_reset(skb);
+		skb_push(skb, skb->data - skb_mac_header(skb));
+		xfrm_dev_resume(skb);
+	}
+	dev_put(dev);
+}
+
+static int tx_start(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
+		    void (*finish)(struct ipsec_req *req))
+{
+	int err;
+
+	req->finish = finish;
+	err = ipsec_req_run(req, run);
+	return err == -EINPROGRESS ? err : tx_done(req, err);
+}
+
 /**
  * ipsec_tx_run() - the last step of type->output
  * @req: mapped request, consumed
@@ -58,10 +88,31 @@ static void tx_resume(struct ipsec_req *req, int err)
 int ipsec_tx_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
 		 void (*finish)(struct ipsec_req *req))
 {
+	req->done = tx_resume;
+	return tx_start(req, run, finish);
+}
+
+/**
+ * ipsec_tx_run_device() - likewise for a packet on its way to a device
+ * @req: mapped request, consumed
+ * @run: the crypto operation
+ * @finish: completes the packet once @run has succeeded
+ *
+ * The packet holds its device while the crypto API has it; nobody else does.
+ *
+ * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
+ * ours, and leaves by xfrm_dev_resume()).
+ */
+int ipsec_tx_run_device(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
+			void (*finish)(struct ipsec_req *req))
+{
+	struct net_device *dev = req->skb->dev;
 	int err;
 
-	req->done = tx_resume;
-	req->finish = finish;
-	err = ipsec_req_run(req, run);
-	return err == -EINPROGRESS ? err : tx_done(req, err);
+	dev_hold(dev);
+	req->done = tx_resume_device;
+	err = tx_start(req, run, finish);
+	if (likely(err != -EINPROGRESS))
+		dev_put(dev);
+	return err;
 }

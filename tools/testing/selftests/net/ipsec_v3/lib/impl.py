@@ -11,6 +11,7 @@ import subprocess
 INTREE = os.environ.get("IPSEC_IMPL") == "intree"
 MODULE = ["ipsec_v3"]
 KERNELS_OWN = ["esp4", "esp6", "ah4", "ah6"]
+PARAMETERS = {}		# {module: [parameters]}, for a test that needs them
 WANTED, UNWANTED = (KERNELS_OWN, MODULE) if INTREE else (MODULE, KERNELS_OWN)
 
 
@@ -31,9 +32,12 @@ def load():
     for module in UNWANTED:
         if loaded(module):
             modprobe("-r", module)
-    error = modprobe("-a", *WANTED)
-    if error:
-        return error.splitlines()[-1]
+    for module in WANTED:
+        if module in PARAMETERS and loaded(module):
+            modprobe("-r", module)
+        error = modprobe(module, *PARAMETERS.get(module, []))
+        if error:
+            return error.splitlines()[-1]
     return check()
 
 

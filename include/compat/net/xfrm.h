@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * 6.12 has a lookup of its own for received packets, and SAs that know their
+ * direction. ipsec_input_lookup() finds the SA of a received packet on both; one
+ * that is for sending only is not found.
+ */
+#ifndef _IPSEC_COMPAT_NET_XFRM_H
+#define _IPSEC_COMPAT_NET_XFRM_H
+
+#include_next <net/xfrm.h>
+#include <linux/version.h>
+
+static inline struct xfrm_state *ipsec_input_lookup(struct net *net, u32 mark,
+						    const xfrm_address_t *daddr, __be32 spi,
+						    u8 proto, unsigned short family)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	struct xfrm_state *x = xfrm_input_state_lookup(net, mark, daddr, spi, proto, family);
+
+	if (x && x->dir && x->dir != XFRM_SA_DIR_IN) {
+		xfrm_state_put(x);
+		return NULL;
+	}
+	return x;
+#else
+	return xfrm_state_lookup(net, mark, daddr, spi, proto, family);
+#endif
+}
+
+#endif

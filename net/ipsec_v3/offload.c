@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ESP at the edge of the stack: whole GSO packets down to the device, GRO on the
+ * way up, and devices that encrypt.
+ *
+ * Sending. The core lets a packet, GSO or not, through the stack with room for the
+ * ESP header but not yet encrypted. At the device it has a GSO packet segmented,
+ * and asks for each packet to be encrypted, or handed to a device that does so:
+ *
+ *	offload_encap()		SPI and number into the ESP header
+ *	offload_gso_segment()	segments; each gets its number
+ *	offload_xmit()		trailer, IV, encryption, IP header
+ *
+ * The core takes as many numbers as there should be segments and names the first. The
+ * ESP header of each packet holds the low half of its own; the high half follows
+ * from the first, and so it does not matter in which order and how often the
+ * core asks.
+ *
+ * Receiving. A packet is decrypted before the stack sees it, and goes in once more
+ * from the start, where GRO finds what was inside. What is odd in any way (options,
+ * extension headers, link padding, another header in front) takes the common way,
+ * which knows it all.
+ */
+#include <linux/module.h>
+#include <linux/udp.h>
+#include <net/esp.h>
+#include <net/gro.h>
+#include <net/gso.h>
+#include <net/protocol.h>
+
+#include "ipsec.h"
+#include "rx.h"
+
+static bool ipsec_offload;
+module_param_named(offload, ipsec_offload, bool, 0444);
+MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default off)");
+
+static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
+			      netdev_features_t features)
+{
+	return x->xso.dev == skb->dev &&
+	       (features | skb->dev->gso_partial_features) & NETIF_F_HW_ESP;
+}
+
+/* the core's call for every packet that will come to offload_xmit() */
+static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
+{
+	struct xfrm_offload *xo = xfrm_offload(skb);
+	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
+
+	xo->proto = *skb_mac_header(skb);
+	*skb_mac_header(skb) = IPPROTO_ESP;
+	esp->spi = x->id.spi;
+	esp->seq_no = htonl(xo->seq.low);
+	__skb_push(skb, -skb_network_offset(skb));
+}
+
+static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *esp)
+{
+	u32 low = ntohl(esp->seq_no);
+
+	return (u64)(xo->seq.hi + (low < xo->seq.low)) << 32 | low;
+}
+
+static netdev_features_t offload_features(const struct xfrm_state *x, const struct sk_buff *skb,
+					  netdev_features_t features)
+{
+	/* whoever encrypts in software needs all of it, with its checksums */
+	if (!offload_by_device(x, skb, features))
+		return features & ~(NETIF_F_SG | NETIF_F_CSUM_MASK | NETIF_F_SCTP_CRC);
+	if (!((features | skb->dev->gso_partial_features) & NETIF_F_HW_ESP_TX_CSUM))
+		return features & ~(NETIF_F_CSUM_MASK | NETIF_F_SCTP_CRC);
+	return features;
+}
+
+/* Takes n fresh numbers. A GSO packet from outside (tun, a packet socket) does not say
+ * how many segments it will be, and the core took too few numbers for it.
+ */
+static int offload_renumber(struct xfrm_state *x, struct xfrm_offload *xo, u32 n)
+{
+	struct xfrm_replay_state_esn *esn = x->replay_esn;
+	bool has_high = x->repl_mode == XFRM_REPLAY_MODE_ESN, wraps;
+	u32 *oseq = esn ? &esn->oseq : &x->replay.oseq;
+	int err = 0;
+
+	spin_lock_bh(&x->lock);
+	wraps = *oseq + n < *oseq;
+	if (wraps && (has_high ? esn->oseq_hi == U32_MAX :
+		      !(x->props.extra_flags & XFRM_SA_XFLAG_OSEQ_MAY_WRAP))) {
+		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATESEQERROR);
+		err = -EOVERFLOW;
+	} else {
+		xo->seq.low = *oseq + 1;
+		xo->seq.hi = has_high ? esn->oseq_hi + !xo->seq.low : 0;
+		*oseq += n;
+		if (has_high)
+			esn->oseq_hi += wraps;
+	}
+	spin_unlock_bh(&x->lock);
+	return err;
+}
+
+static u32 offload_segments(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
+}
+
+/* In transport mode the core looks for the ESP header x->props.header_len in front of
+ * the transport header; when ESP protects destination options, it is not there.
+ */
+static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct sk_buff *segs,
+			  unsigned int at, u32 taken)
+{
+	struct sk_buff *skb;
+	u32 seq, n = 0;
+
+	for (skb = segs; skb; skb = skb->next)
+		n += offload_segments(skb);
+	if (unlikely(n > taken) && offload_renumber(x, xo, n))
+		return -EOVERFLOW;
+
+	seq = xo->seq.low;
+	for (skb = segs; skb; skb = skb->next) {
+		((struct ip_esp_hdr *)(skb_mac_header(skb) + at))->seq_no = htonl(seq);
+		seq += offload_segments(skb);
+		if (x->props.mode == XFRM_MODE_TRANSPORT)
+			skb->transport_header = skb->mac_header + at + x->props.header_len;
+	}
+	return 0;
+}
+
+static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
+{
+	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
+	struct xfrm_offload *xo = xfrm_offload(skb);
+	struct sk_buff *segs;
+	struct xfrm_state *x;
+	unsigned int hlen;
+	u32 taken = skb_shinfo(skb)->gso_segs;
+
+	if (!xo || !(skb_shinfo(skb)->gso_type & SKB_GSO_ESP))
+		return ERR_PTR(-EINVAL);
+	x = xfrm_input_state(skb);
+	hlen = ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
+	if (!pskb_may_pull(skb, hlen) || ip_esp_hdr(skb)->spi != x->id.spi)
+		return ERR_PTR(-EINVAL);
+
+	__skb_pull(skb, hlen);
+	/* no checksum may be left to the device */
+	skb->encap_hdr_csum = 1;
+	xo->flags |= XFRM_GSO_SEGMENT;
+	features = offload_features(x, skb, features);
+	if (x->props.mode == XFRM_MODE_TUNNEL)
+		segs = skb_eth_gso_segment(skb, features, xo->proto == IPPROTO_IPV6 ?
+					   htons(ETH_P_IPV6) : htons(ETH_P_IP));
+	else
+		segs = ipsec_sa(x)->family->segment(skb, features, xo->proto);
+	/* NULL: the device will segment it */
+	if (!IS_ERR(segs) && offload_number(x, xo, segs ?: skb, at, taken)) {
+		kfree_skb_list(segs);
+		return ERR_PTR(-EOVERFLOW);
+	}
+	return segs;
+}
+
+/* the device sees the packet's own number; segments share a secpath until here */
+static int offload_to_device(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header)
+{
+	struct xfrm_offload *xo;
+	int err = ipsec_esp_offer(sa, skb, seq, next_header);
+
+	if (err)
+		return err;
+	if (!skb_ext_add(skb, SKB_EXT_SEC_PATH))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
+	xo = xfrm_offload(skb);
+	xo->seq.low = seq;
+	xo->seq.hi = seq >> 32;
+	xo->flags |= XFRM_XMIT;
+	return 0;
+}
+
+static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_features_t features)
+{
+	struct xfrm_offload *xo = xfrm_offload(skb);
+	u8 next_header;
+	u64 seq;
+	int err;
+
+	if (unlikely(!xo))
+		return -EINVAL;
+	seq = offload_seq(xo, ip_esp_hdr(skb));
+	next_header = xo->proto;
+	if (offload_by_device(x, skb, features))
+		return offload_to_device(ipsec_sa(x), skb, seq, next_header);
+
+	xo->flags |= CRYPTO_FALLBACK;
+	err = ipsec_esp_xmit(ipsec_sa(x), skb, seq, next_header);
+	if (likely(!err))
+		secpath_reset(skb);
+	return err;
+}
+
+/* the device verified and decrypted it */
+static int offload_input_tail(struct xfrm_state *x, struct sk_buff *skb)
+{
+	return ipsec_esp_opened(ipsec_sa(x), skb);
+}
+
+static const struct ipsec_family *offload_family(const struct sk_buff *skb)
+{
+	if (skb->protocol == htons(ETH_P_IP))
+		return &ipsec_family4;
+	if (skb->protocol == htons(ETH_P_IPV6))
+		return ipsec_family_get(AF_INET6);
+	return NULL;
+}
+
+/* Nothing but an IP header and ESP, or ESP in UDP, and nothing behind it. Returns
+ * the ESP header, or NULL for whatever else it may be.
+ */
+static struct ip_esp_hdr *offload_gro_fits(const struct ipsec_family *family, struct sk_buff *skb)
+{
+	unsigned int at = skb_gro_offset(skb);
+	struct ip_esp_hdr *esp;
+	const u8 *ip;
+
+	if (skb_network_offset(skb) || skb_is_gso(skb))
+		return NULL;
+	esp = skb_gro_header(skb, at + sizeof(*esp), at);
+	if (!esp)
+		return NULL;
+	ip = (u8 *)esp - at;
+	if (family->length(ip) != skb->len)
+		return NULL;
+	if (at == family->hdrlen && ip[family->nexthdr] == IPPROTO_ESP)
+		return esp;
+	if (at == family->hdrlen + sizeof(struct udphdr) && ip[family->nexthdr] == IPPROTO_UDP &&
+	    NAPI_GRO_CB(skb)->proto == IPPROTO_UDP &&
+	    ntohs(((struct udphdr *)esp)[-1].len) == skb->len - family->hdrlen)
+		return esp;
+	return NULL;
+}
+
+/* the SA goes into the packet's secpath */
+static bool offload_gro_lookup(const struct ipsec_family *family, struct sk_buff *skb,
+			       const struct ip_esp_hdr *esp)
+{
+	const u8 *ip = (u8 *)esp - skb_gro_offset(skb);
+	struct xfrm_state *x;
+	struct sec_path *sp;
+
+	/* through an SA already: what that proves must not be lost */
+	if (skb_sec_path(skb))
+		return false;
+	x = ipsec_input_lookup(dev_net(skb->dev), skb->mark,
+			       (const xfrm_address_t *)(ip + family->daddr), esp->spi,
+			       IPPROTO_ESP, family->af);
+	if (!x)
+		return false;
+	sp = secpath_set(skb);
+	if (!sp) {
+		xfrm_state_put(x);
+		return false;
+	}
+	skb->mark = xfrm_smark_get(skb->mark, x);
+	sp->xvec[sp->len++] = x;
+	sp->olen++;
+	return true;
+}
+
+static bool offload_by_nic(struct sk_buff *skb)
+{
+	const struct xfrm_offload *xo = xfrm_offload(skb);
+
+	return xo && xo->flags & CRYPTO_DONE;
+}
+
+/* what the core's input wants to know of a packet, and then that itself */
+static void offload_gro_input(const struct ipsec_family *family, struct sk_buff *skb)
+{
+	bool udp = skb_network_header(skb)[family->nexthdr] == IPPROTO_UDP;
+	const struct ip_esp_hdr *esp = (struct ip_esp_hdr *)skb->data;
+
+	xfrm_offload(skb)->flags |= XFRM_GRO;
+	family->early(skb);
+	XFRM_SPI_SKB_CB(skb)->family = family->af;
+	XFRM_SPI_SKB_CB(skb)->daddroff = family->daddr;
+	XFRM_SPI_SKB_CB(skb)->seq = esp->seq_no;
+	xfrm_input(skb, IPPROTO_ESP, esp->spi, udp ? UDP_ENCAP_ESPINUDP : 0);
+}
+
+static struct sk_buff *offload_gro_receive(struct list_head *head, struct sk_buff *skb)
+{
+	const struct ipsec_family *family = offload_family(skb);
+	struct ip_esp_hdr *esp = family ? offload_gro_fits(family, skb) : NULL;
+
+	if (!esp || !(offload_by_nic(skb) || offload_gro_lookup(family, skb, esp)))
+		goto flush;
+	if (!pskb_pull(skb, skb_gro_offset(skb))) {
+		secpath_reset(skb);
+		goto flush;
+	}
+	offload_gro_input(family, skb);
+	return ERR_PTR(-EINPROGRESS);
+
+flush:
+	NAPI_GRO_CB(skb)->same_flow = 0;
+	NAPI_GRO_CB(skb)->flush = 1;
+	return NULL;
+}
+
+static const struct xfrm_type_offload offload_type = {
+	.owner		= THIS_MODULE,
+	.proto		= IPPROTO_ESP,
+	.encap		= offload_encap,
+	.input_tail	= offload_input_tail,
+	.xmit		= offload_xmit,
+};
+
+static const struct net_offload offload_esp = {
+	.callbacks = {
+		.gro_receive	= offload_gro_receive,
+		.gso_segment	= offload_gso_segment,
+	},
+};
+
+/**
+ * ipsec_offload_init_state() - may the core offload this SA
+ * @x: the SA, set up
+ *
+ * A BEET packet's length changes with what is in it. TFC padding depends on a path
+ * MTU that is not known any more at the device. For a packet that is encrypted
+ * later than at once, a device without a queue tells the sender that it was lost.
+ * Those SAs have their GSO packets segmented early, and no device.
+ *
+ * Context: process context, sleeps.
+ * Return: 0 or -ENOMEM.
+ */
+int ipsec_offload_init_state(struct xfrm_state *x)
+{
+	int unfit = x->props.mode == XFRM_MODE_BEET || x->tfcpad;
+
+	if (!x->type_offload)
+		return 0;
+	if (!unfit)
+		unfit = ipsec_suite_defers(ipsec_sa(x));
+	if (unfit <= 0)
+		return unfit;
+	module_put(x->type_offload->owner);
+	x->type_offload = NULL;
+	return 0;
+}
+
+/* whose offload the core calls for ESP now, or NULL */
+static const struct xfrm_type_offload *offload_holder(const struct ipsec_family *family)
+{
+	const struct xfrm_type_offload *holder = ERR_PTR(-EAFNOSUPPORT);
+	const struct xfrm_state_afinfo *afinfo;
+
+	rcu_read_lock();
+	afinfo = xfrm_state_afinfo_get_rcu(family->af);
+	if (afinfo)
+		holder = afinfo->type_offload_esp;
+	rcu_read_unlock();
+	return holder;
+}
+
+/**
+ * ipsec_offload_setup() - make it known to the core, if asked to
+ * @family: IPv4 or IPv6
+ *
+ * Return: 0 or -errno, and then nothing is held.
+ */
+int ipsec_offload_setup(const struct ipsec_family *family)
+{
+	const struct xfrm_type_offload *holder;
+	int err;
+
+	if (!ipsec_offload)
+		return 0;
+	holder = offload_holder(family);
+	/* the core would overwrite it */
+	if (holder)
+		return IS_ERR(holder) ? PTR_ERR(holder) : -EEXIST;
+	err = family->offload_register(&offload_esp);
+	if (err)
+		return err;
+	err = xfrm_register_type_offload(&offload_type, family->af);
+	if (err)
+		family->offload_deregister(&offload_esp);
+	return err;
+}
+
+/**
+ * ipsec_offload_teardown() - undo ipsec_offload_setup()
+ * @family: IPv4 or IPv6
+ *
+ * Context: process context, sleeps; no SA is left.
+ */
+void ipsec_offload_teardown(const struct ipsec_family *family)
+{
+	if (offload_holder(family) != &offload_type)
+		return;
+	xfrm_unregister_type_offload(&offload_type, family->af);
+	family->offload_deregister(&offload_esp);
+}

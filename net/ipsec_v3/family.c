@@ -10,7 +10,6 @@
 #include <net/ipv6.h>
 #include <net/ndisc.h>
 #include <net/protocol.h>
-
 #include <net/route.h>
 
 #include "ah_canon.h"

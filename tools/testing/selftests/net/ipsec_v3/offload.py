@@ -155,16 +155,16 @@ def transfer(here, there, data):
                (len(data), hashlib.sha256(data).digest()), "what arrived")
 
 
-def ip_received(end, version):
-    """IP packets that a host's stack saw, a whole GRO packet as one"""
+def ip_figure(end, version, figure):
+    """A host's InReceives or InDelivers: a whole GRO packet counts as one"""
     name = "snmp" if version == 4 else "snmp6"
     with end.inside():
         with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
             text = file.read()
     if version == 6:
-        return int(text.split("Ip6InReceives", 1)[1].split()[0])
+        return int(text.split(f"Ip6{figure}", 1)[1].split()[0])
     names, values = [row.split() for row in text.splitlines() if row.startswith("Ip:")]
-    return int(values[names.index("InReceives")])
+    return int(values[names.index(figure)])
 
 
 class Figures:
@@ -173,9 +173,9 @@ class Figures:
 
     def __init__(self, shape, start=0, data=None):
         data = os.urandom(SIZE) if data is None else data
-        before = ip_received(PAIR.b, shape.inner), PAIR.a.counters(), PAIR.b.counters()
+        before = ip_figure(PAIR.b, shape.inner, "InReceives"), PAIR.a.counters(), PAIR.b.counters()
         transfer(shape.inner_here, shape.inner_there, data)
-        self.seen = ip_received(PAIR.b, shape.inner) - before[0]
+        self.seen = ip_figure(PAIR.b, shape.inner, "InReceives") - before[0]
         self.errors = {**host.delta(before[1], PAIR.a.counters()),
                        **host.delta(before[2], PAIR.b.counters())}
         for name in line.UNASKED:
@@ -401,14 +401,7 @@ for _shape in (TUNNEL[0], TUNNEL[3]):
 # -- single packets, with GRO on ---------------------------------------------------------
 
 def ip_delivered(version):
-    name = "snmp" if version == 4 else "snmp6"
-    with RIG.dut.inside():
-        with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
-            text = file.read()
-    if version == 6:
-        return int(text.split("Ip6InDelivers", 1)[1].split()[0])
-    names, values = [row.split() for row in text.splitlines() if row.startswith("Ip:")]
-    return int(values[names.index("InDelivers")])
+    return ip_figure(RIG.dut, version, "InDelivers")
 
 
 def opened(shape, esn=True, **more):

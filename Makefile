@@ -55,10 +55,11 @@ kunit: ## unit tests of the pure cores, in the debug kernel
 	@$(SETUP) vm debug
 	@$(CHECK) debug-kernel kunit
 
-fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), hostile packets under KASAN (IPSEC_PACKETS=1000 a case)
+fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), hostile packets and configurations under KASAN (IPSEC_PACKETS=1000, IPSEC_CONFIGS=600 a case)
 	@$(SETUP) fuzz build vm debug
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} IPSEC_PACKETS=$${IPSEC_PACKETS:-1000} \
-		$(CHECK) debug-kernel fuzz selftests-debug/hostile
+		IPSEC_CONFIGS=$${IPSEC_CONFIGS:-600} \
+		$(CHECK) debug-kernel fuzz selftests-debug/hostile selftests-debug/config
 
 selftests: ## the selftests on the newest stock kernel
 	@$(SETUP) build vm

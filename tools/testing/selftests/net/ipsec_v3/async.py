@@ -8,8 +8,9 @@ A full queue of cryptd is a reason to drop a packet and as such in drops.py.
 
 import os
 
-from lib import cryptd, host, impl, ktap, packet
-from lib.line import Line, Monopoly, Rig
+from lib import busy, cryptd, host, ktap, packet
+from lib.busy import gone_in_flight
+from lib.line import Line, Rig
 from lib.peer import Ah, Esp
 from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
@@ -117,104 +118,50 @@ ktap.add("cryptd: AH around ESP", nested)
 
 # -- everything may go while packets are under way ---------------------------
 
-class Busy:
-    """A Dut of its own with packets in cryptd's queue, whose worker waits."""
-
-    def __init__(self, kind, shape):
-        _, _, self.proto, suite, self.esn = KINDS[kind]
-        self.rig = Rig()
-        self.rig.start(name="busy")
-        self.on = Line(self.rig, shape, suite(), self.proto, self.esn, 4096,
-                       START if self.esn else 1000)
-        self.packets = [self.on.seal(self.on.start + n) for n in range(1, 301)]
-
-    def fill(self):
-        for n, data in enumerate(self.packets):
-            self.rig.dut.wire.send(data)
-            if n % 3 == 0:		# more would not fit a socket's buffer
-                self.rig.sockets.send(self.on.shape, b"one of many")
-
-
-def holders():
-    return ["esp4", "esp6", "ah4", "ah6"] if impl.INTREE else ["ipsec_v3"]
-
-
-def let_go():
-    for module in holders():
-        path = f"/sys/module/{module}/refcnt"
-
-        def idle(path=path):
-            with open(path, encoding="ascii") as file:
-                return file.read() == "0\n"
-        ktap.wait_for(idle, f"{module} is let go", 20)
-
-
-def delete_states(busy):
-    on = busy.on
+def delete_states(it):
+    on = it.on
     for spi, src, dst in ((SPI_IN, on.shape.there, on.shape.here),
                           (SPI_OUT, on.shape.here, on.shape.there)):
-        busy.rig.dut.ip(f"xfrm state delete src {src} dst {dst} proto {on.kind} spi {spi:#x}")
+        it.rig.dut.ip(f"xfrm state delete src {src} dst {dst} proto {on.kind} spi {spi:#x}")
 
 
-def flush_states(busy):
-    busy.rig.dut.ip("xfrm state flush")
+def flush_states(it):
+    it.rig.dut.ip("xfrm state flush")
 
 
-def flush_all(busy):
-    busy.rig.dut.flush()
+def flush_all(it):
+    it.rig.dut.flush()
 
 
-def remove_device(busy):
-    busy.rig.dut.ip("link del v0")
+def remove_device(it):
+    it.rig.dut.ip("link del v0")
 
 
-def device_down(busy):
-    busy.rig.dut.ip("link set v0 down")
+def device_down(it):
+    it.rig.dut.ip("link set v0 down")
 
 
-def leave_netns(busy):
-    busy.rig.stop()
-    busy.rig = None
+def leave_netns(it):
+    it.stop()
 
 
-def gone_in_flight(kind, shape, action, unload=False):
-    name, crypto_type = KINDS[kind][:2]
-    with cryptd.instance(f"cryptd({name})", name, crypto_type):
-        busy = Busy(kind, shape)
-        try:
-            with Monopoly():
-                busy.fill()
-                action(busy)
-        finally:
-            if busy.rig:
-                busy.rig.dut.flush()
-                busy.rig.sockets.drain()
-                if unload:
-                    unload_at_once()
-                busy.rig.stop()
-        let_go()
+def gone(kind, shape, action, unload=False):
+    gone_in_flight(kind, shape, action, unload=unload)
     # and the next SA is as good as any
-    on = Line(RIG, shape, KINDS[kind][3](), KINDS[kind][2], True, 64, START)
+    _, _, proto, suite = busy.KINDS[kind]
+    on = Line(RIG, shape, suite(), proto, True, 64, START)
     on.accepts(START + 1)
     RIG.dut.flush()
 
 
-def unload_at_once():
-    """As soon as the last SA is freed, which the packets hold"""
-    for module in holders():
-        ktap.wait_for(lambda module=module: not impl.modprobe("-r", module),
-                      f"{module} unloads", 20)
-    ktap.equal(impl.load(), None, "loading again")
-
-
-for kind in (f"{GCM}, ESN", "authencesn(hmac(sha256),cbc(aes))", "AH hmac(sha256), ESN"):
+for kind in busy.KINDS:
     for shape in (V4, TUNNEL[3]):
         for action in (delete_states, flush_states, flush_all, remove_device, device_down,
                        leave_netns):
             ktap.add(f"{action.__name__} with packets in flight: {kind}, {shape}",
-                     gone_in_flight, kind, shape, action)
-        ktap.add(f"unload after packets in flight: {kind}, {shape}", gone_in_flight, kind,
-                 shape, flush_all, True)
+                     gone, kind, shape, action)
+        ktap.add(f"unload after packets in flight: {kind}, {shape}", gone, kind, shape,
+                 flush_all, True)
 
 if os.environ.get("IPSEC_SHORT"):
     del ktap.CASES[1::3], ktap.CASES[1::2]	# a third

@@ -9,11 +9,9 @@ import errno
 import functools
 import os
 import re
-import socket
-import struct
 import subprocess
 
-from lib import impl, ktap, packet, xfrm
+from lib import impl, ktap, xfrm
 
 ADDRESS = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd09::1", "fd09::2")}
 HOLDER = {(4, "esp"): "esp4", (6, "esp"): "esp6", (4, "ah"): "ah4", (6, "ah"): "ah6"}
@@ -158,64 +156,39 @@ refusal("AH in UDP", "AH cannot be encapsulated", [*SHA256, "128"], protos=("ah"
 
 # -- what "ip" itself would hold back from the kernel --------------------------
 
-SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
-A_AUTH_TRUNC, A_CRYPT, A_AEAD = 20, 2, 18
-MODE_TRANSPORT, MODE_RO, MODE_IN_TRIGGER = 0, 2, 3
-NEWSA = 0x10
+MODE_TRANSPORT, MODE_RO, MODE_IN_TRIGGER = (xfrm.MODE[m] for m in ("transport", "ro", "in_trigger"))
 
-
-def algorithm(kind, name, secret, *bits):
-    """struct xfrm_algo, xfrm_algo_auth or xfrm_algo_aead as an attribute"""
-    body = struct.pack("64sI", name.encode(), len(secret) * 8)
-    return xfrm.attribute(kind, body + b"".join(struct.pack("I", n) for n in bits) + secret)
-
-
-AEAD = algorithm(A_AEAD, "rfc4106(gcm(aes))", bytes(range(20)), 128)
-AUTH = algorithm(A_AUTH_TRUNC, "hmac(sha256)", bytes(range(32)), 128)
-CRYPT = algorithm(A_CRYPT, "cbc(aes)", bytes(range(16)))
+AEAD = xfrm.algorithm(xfrm.A_AEAD, "rfc4106(gcm(aes))", bytes(range(20)), 128)
+AUTH = xfrm.algorithm(xfrm.A_AUTH_TRUNC, "hmac(sha256)", bytes(range(32)), 128)
+CRYPT = xfrm.algorithm(xfrm.A_CRYPT, "cbc(aes)", bytes(range(16)))
 
 
 def usersa(family, proto, mode):
-    """struct xfrm_usersa_info"""
-    src, dst = ADDRESS[family]
-    af = socket.AF_INET if family == 4 else socket.AF_INET6
-    endless = struct.pack("=8Q", *[(1 << 64) - 1] * 4, 0, 0, 0, 0)
-    selector = bytes(40) + struct.pack("=HBBBxxxII", af, 0, 0, 0, 0, 0)
-    return (selector + xfrm.pad16(packet.address(dst)) +
-            struct.pack("!IBxxx", 0x700, xfrm.PROTO[proto]) +
-            xfrm.pad16(packet.address(src)) + endless + bytes(32 + 12) +
-            struct.pack("=IIHBBB7x", 0, 1, af, mode, 0, 0))
+    return xfrm.usersa(*ADDRESS[family], 0x700, proto, mode)
 
 
-class Netlink:
-    """Adds an SA; the answer is (errno, sentence)."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, xfrm.NETLINK_XFRM)
-        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
-            self.socket.setsockopt(SOL_NETLINK, option, 1)
-        self.socket.settimeout(10)
-
-    def send(self, body):
-        self.socket.send(struct.pack("=IHHII", 16 + len(body), NEWSA, 5, 1, 0) + body)
-
-    def answer(self):
-        data = self.socket.recv(65536)
-        error = -struct.unpack("=i", data[16:20])[0]
-        found = xfrm.attributes(data[36:])
-        return error, found.get(1, b"").rstrip(b"\0").decode()
+def refused_words(netlink):
+    """What the kernel says to the SA that was sent; None when it accepts it"""
+    try:
+        netlink.answer()
+    except OSError as error:
+        said = xfrm.said(error)
+        if said is None:
+            raise
+        return said
+    return None
 
 
 def refused_raw(family, proto, mode, attributes, sentence):
     holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
     uses_before = uses(holder)
-    netlink = Netlink()
+    netlink = xfrm.Socket()
     for _ in range(REPEAT):
-        netlink.send(usersa(family, proto, mode) + attributes)
-        error, said = netlink.answer()
-        if not error:
+        netlink.send(xfrm.NEWSA, usersa(family, proto, mode) + attributes)
+        said = refused_words(netlink)
+        if said is None:
             delete(family, proto)
-        ktap.check(error, "the SA was accepted")
+        ktap.check(said is not None, "the SA was accepted")
         ktap.check(impl.INTREE or re.search(sentence, said), f"{said!r} does not say {sentence!r}")
     ktap.wait_for(lambda: uses(holder) == uses_before, f"{holder} is let go")
 
@@ -238,26 +211,25 @@ for family in (4, 6):
 
 def starved(family, proto, attributes, knob):
     """What is said when the first allocation on the way fails, the second ..."""
-    netlink, refusals, nth, happened = Netlink(), [], 0, True
+    netlink, refusals, nth, happened = xfrm.Socket(), [], 0, True
     body = usersa(family, proto, MODE_TRANSPORT) + attributes
     while happened:
         nth += 1
         os.pwrite(knob, str(nth).encode(), 0)
         try:
-            netlink.send(body)
-        except OSError as error:
-            sent = error.errno
-        else:
-            sent = 0
+            netlink.send(xfrm.NEWSA, body)
+            sent = True
+        except OSError:
+            sent = False
         happened = int(os.pread(knob, 16, 0)) == 0
         os.pwrite(knob, b"0", 0)
         try:
-            error, said = (sent, "") if sent else netlink.answer()
+            said = refused_words(netlink) if sent else ""
         except OSError as lost:		# no memory for the answer
             ktap.equal(lost.errno, errno.ENOBUFS, "errno")
             delete(family, proto, check=False)
             continue
-        if error:
+        if said is not None:
             refusals.append(said)
         else:
             delete(family, proto)

@@ -14,10 +14,16 @@ from . import packet
 NETLINK_XFRM = 6
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_REPLACE = 1, 4, 0x100
 NLMSG_ERROR = 2
-NEWSA, DELSA, GETSA, ACQUIRE, EXPIRE, UPDSA, NEWAE, GETAE, MIGRATE, MAPPING = (
-    0x10, 0x11, 0x12, 0x17, 0x18, 0x1a, 0x1e, 0x1f, 0x21, 0x26)
-A_LTIME, A_REPLAY, A_MIGRATE, A_TFCPAD, A_REPLAY_ESN = 9, 10, 17, 22, 23
-MODE = {"transport": 0, "tunnel": 1, "beet": 4}
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+NEWSA, DELSA, GETSA, NEWPOLICY, DELPOLICY, ALLOCSPI, ACQUIRE, EXPIRE, UPDPOLICY = (
+    0x10, 0x11, 0x12, 0x13, 0x14, 0x16, 0x17, 0x18, 0x19)
+UPDSA, FLUSHSA, FLUSHPOLICY, NEWAE, GETAE, MIGRATE, MAPPING = (
+    0x1a, 0x1c, 0x1d, 0x1e, 0x1f, 0x21, 0x26)
+A_AUTH, A_CRYPT, A_ENCAP, A_TMPL, A_LTIME, A_REPLAY, A_COADDR, A_MIGRATE, A_AEAD = (
+    1, 2, 4, 5, 9, 10, 14, 17, 18)
+A_AUTH_TRUNC, A_MARK, A_TFCPAD, A_REPLAY_ESN, A_EXTRA_FLAGS, A_OFFLOAD, A_IF_ID, A_DIR = (
+    20, 21, 22, 23, 24, 28, 31, 33)
+MODE = {"transport": 0, "tunnel": 1, "ro": 2, "in_trigger": 3, "beet": 4}
 DIRECTION = {"in": 0, "out": 1, "fwd": 2}
 GROUP = {"acquire": 1, "expire": 2, "sa": 3, "policy": 4, "aevents": 5,
          "migrate": 7, "mapping": 8}
@@ -59,6 +65,32 @@ def sa_id(dst, spi, proto):
     family = packet.family_of(dst)
     return (pad16(packet.address(dst)) + struct.pack("!I", spi) +
             struct.pack("=HBx", family, PROTO[proto]))
+
+
+def algorithm(kind, name, secret, *bits):
+    """struct xfrm_algo, xfrm_algo_auth or xfrm_algo_aead as an attribute"""
+    body = struct.pack("64sI", name.encode(), len(secret) * 8)
+    return attribute(kind, body + b"".join(struct.pack("I", n) for n in bits) + secret)
+
+
+ENDLESS = struct.pack("=8Q", *[(1 << 64) - 1] * 4, 0, 0, 0, 0)
+
+
+def usersa(src, dst, spi, proto, mode, flags=0, window=0, seq=0, limits=ENDLESS,
+           selector=None):
+    """struct xfrm_usersa_info; proto and mode are names or numbers"""
+    family = packet.family_of(src)
+    if selector is None:
+        selector = bytes(40) + struct.pack("=HBBB3xII", family, 0, 0, 0, 0, 0)
+    return (selector + pad16(packet.address(dst)) +
+            struct.pack("!IB3x", spi, PROTO.get(proto, proto)) +
+            pad16(packet.address(src)) + limits + bytes(32 + 12) +
+            struct.pack("=IIHBBB7x", seq, 1, family, MODE.get(mode, mode), window, flags))
+
+
+def said(error):
+    """What the kernel said when it refused; None when it is not the kernel's no"""
+    return getattr(error, "__notes__", [None])[0]
 
 
 class Replay:
@@ -133,26 +165,36 @@ class Socket:
                                     NETLINK_XFRM)
         mask = sum(1 << (GROUP[g] - 1) for g in groups)
         self.socket.bind((0, mask))
-        self.socket.settimeout(3)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self.socket.setsockopt(SOL_NETLINK, option, 1)
+        self.socket.settimeout(20)
         self.number = 0
 
     def close(self):
         self.socket.close()
 
     def request(self, kind, body, flags=NLM_F_ACK):
+        self.send(kind, body, flags)
+        return self.answer()
+
+    def send(self, kind, body, flags=NLM_F_ACK):
         self.number += 1
         self.socket.send(struct.pack("=IHHII", 16 + len(body), kind,
                                      NLM_F_REQUEST | flags, self.number, 0) +
                          body)
+
+    def answer(self):
+        """To what was sent last; see said() for what a refusal holds."""
         while True:
             got, number, answer = self.message()
-            if number != self.number:
-                continue
-            if got == NLMSG_ERROR:
-                error = -struct.unpack("=i", answer[:4])[0]
-                if error:
-                    raise OSError(error, os.strerror(error))
-            return answer
+            if number == self.number:
+                break
+        error = -struct.unpack("=i", answer[:4])[0] if got == NLMSG_ERROR else 0
+        if error:
+            refusal = OSError(error, os.strerror(error))
+            refusal.add_note(attributes(answer[20:]).get(1, b"").rstrip(b"\0").decode())
+            raise refusal
+        return answer
 
     def message(self):
         data = self.socket.recv(65536)

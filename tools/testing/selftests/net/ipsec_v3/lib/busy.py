@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packets in flight: a Dut of its own whose asynchronous transform has many of them
+queued, and the proof that afterwards nothing holds the module.
+
+	gone_in_flight(kind, shape, action)	# action(busy): something goes away
+"""
+
+from . import cryptd, impl, ktap
+from .line import Line, Monopoly, Rig
+from .suite import GCM, Combined, Separate
+
+# {name: (crypto API's name, type, protocol, suite)}, all with ESN
+KINDS = {
+    GCM: (GCM, "aead", "esp", lambda: Combined(GCM)),
+    "authencesn(hmac(sha256),cbc(aes))": (
+        "authencesn(hmac(sha256),cbc(aes))", "aead", "esp",
+        lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
+    "AH hmac(sha256)": ("hmac(sha256)", "ahash", "ah",
+                        lambda: Separate(auth="hmac(sha256)", bits=128)),
+}
+
+
+class Busy:
+    START = 68 << 32 | 100000
+    PACKETS = 300
+
+    def __init__(self, suite, proto, shape, **more):
+        """more: for the states"""
+        self.rig = Rig()
+        self.rig.start(name="busy")
+        self.on = Line(self.rig, shape, suite, proto, True, 4096, self.START, **more)
+        self.packets = [self.on.seal(self.on.start + n) for n in range(1, self.PACKETS + 1)]
+
+    def fill(self):
+        for n, data in enumerate(self.packets):
+            self.rig.dut.wire.send(data)
+            if n % 3 == 0:		# more would not fit a socket's buffer
+                self.rig.sockets.send(self.on.shape, b"one of many")
+
+    def flush(self):
+        """A queued datagram holds its SA."""
+        if self.rig:
+            self.rig.dut.flush()
+            self.rig.sockets.drain()
+
+    def stop(self):
+        if self.rig:
+            self.rig.stop()
+            self.rig = None
+
+
+def let_go():
+    for module in impl.WANTED:
+        path = f"/sys/module/{module}/refcnt"
+
+        def idle(path=path):
+            with open(path, encoding="ascii") as file:
+                return file.read() == "0\n"
+        ktap.wait_for(idle, f"{module} is let go", 60)
+
+
+def reload_at_once():
+    """As soon as the last SA is freed, which the packets hold"""
+    for module in impl.WANTED:
+        ktap.wait_for(lambda module=module: not impl.modprobe("-r", module),
+                      f"{module} unloads", 60)
+    ktap.equal(impl.load(), None, "loading again")
+
+
+def gone_in_flight(kind, shape, action, after=None, unload=False, **more):
+    """What is done to the SAs while packets are under way; then after(busy), when that
+    is something that they survive.  At the end nothing holds the module."""
+    name, crypto_type, proto, suite = KINDS[kind]
+    with cryptd.instance(f"cryptd({name})", name, crypto_type):
+        busy = Busy(suite(), proto, shape, **more)
+        try:
+            with Monopoly():
+                busy.fill()
+                action(busy)
+            if after:
+                after(busy)
+        finally:
+            busy.flush()
+            if unload:
+                reload_at_once()
+            busy.stop()
+        let_go()

@@ -65,6 +65,10 @@ selftests: ## the selftests on the newest stock kernel
 	@$(SETUP) build vm
 	@$(CHECK) selftests-6.12
 
+interop: ## strongSwan and libreswan over the module, with each other; writes the table in interop.rst
+	@$(SETUP) build vm ike
+	@IPSEC_INTEROP=long $(CHECK) interop; status=$$?; tools/testing/interop/table; exit $$status
+
 bench: ## side by side with in-tree: instructions per packet, rates, memory per SA
 	@$(SETUP) build vm
 	@tools/testing/bench/run
@@ -95,5 +99,5 @@ dkms-uninstall: ## take it away again
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' Makefile
 
-.PHONY: all modules kdir install uninstall clean demo check style kunit fuzz selftests bench docs \
+.PHONY: all modules kdir install uninstall clean demo check style kunit fuzz selftests interop bench docs \
 	deb dkms-install dkms-source dkms-uninstall help

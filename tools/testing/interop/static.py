@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""One of two guests on a link: `guest.py 1` asks and judges, `guest.py 2` answers.
+"""One of two guests on a link: `static.py 1` asks and judges, `static.py 2` answers.
 
 Every SA below has addresses of its own.  Ping and TCP go through it both ways,
 then both ends look at their states.

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two or three hosts with IKE daemons, and the router between them.
+
+	a 10.0.1.1 fd00:1::1 ---- r ---- 10.0.2.1 fd00:2::1 b
+	  10.1.0.1 fd01::1        |      10.2.0.1 fd02::1
+	                          +----- 10.0.3.1 fd00:3::1 c
+"""
+
+import itertools
+import os
+import re
+import socket
+import threading
+
+from daemons import DEFAULTS, KINDS, SUITES
+from lib import host, ktap
+
+ECHO = 7
+SERIAL = itertools.count()	# a name is not used twice, whatever became of its owner
+NUMBER = {"a": 1, "b": 2, "c": 3}
+# what is worth counting although nothing was lost
+EVENTS = ("RxDummy", "RxSecondTry", "RxResync", "RxMapping", "RxCopied", "TxCopied")
+
+
+def outer(name, family):
+    return f"10.0.{NUMBER[name]}.1" if family == 4 else f"fd00:{NUMBER[name]}::1"
+
+
+def inner(name, family):
+    return f"10.{NUMBER[name]}.0.1" if family == 4 else f"fd0{NUMBER[name]}::1"
+
+
+def net(address):
+    return address + ("/128" if ":" in address else "/32")
+
+
+class Router(host.Host):
+    def __init__(self):
+        super().__init__(f"r{next(SERIAL)}")
+        self.sysctl("net.ipv4.ip_forward", 1)
+        self.sysctl("net.ipv6.conf.all.forwarding", 1)
+
+    def join(self, end):
+        """A cable to a new End"""
+        number, device = NUMBER[end.letter], f"to-{end.letter}"
+        end.ip(f"link add v0 type veth peer name {device} netns {self.name}", "link set v0 up")
+        self.ip(f"link set {device} up", f"addr add 10.0.{number}.254/24 dev {device}",
+                f"addr add fd00:{number}::254/64 dev {device} nodad",
+                f"route add {inner(end.letter, 4)} via {outer(end.letter, 4)}",
+                f"route add {inner(end.letter, 6)} via {outer(end.letter, 6)}")
+
+
+class End:
+    """A host, its daemon, and a server that echoes what it gets."""
+
+    def __init__(self, letter, kind, router):
+        self.letter, self.kind, self.names = letter, kind, []
+        self.host = host.Host(f"{letter}{next(SERIAL)}")
+        router.join(self)
+        number = NUMBER[letter]
+        self.ip(f"addr add {outer(letter, 4)}/24 dev v0",
+                f"addr add {outer(letter, 6)}/64 dev v0 nodad",
+                f"addr add {inner(letter, 4)}/32 dev lo",
+                f"addr add {inner(letter, 6)}/128 dev lo nodad",
+                f"route add default via 10.0.{number}.254",
+                f"route add default via fd00:{number}::254")
+        for other in set(NUMBER) - {letter}:
+            self.ip(f"route add {inner(other, 4)} via 10.0.{number}.254 src {inner(letter, 4)}",
+                    f"route add {inner(other, 6)} via fd00:{number}::254 src {inner(letter, 6)}")
+        self.server = self.socket()
+        threading.Thread(target=self.echo, daemon=True).start()
+        self.daemon = KINDS[kind](self.host)
+
+    def ip(self, *lines):
+        return self.host.ip(*lines)
+
+    def socket(self):
+        with self.host.inside():
+            return socket.create_server(("::", ECHO), family=socket.AF_INET6,
+                                        dualstack_ipv6=True)
+
+    def echo(self):
+        while True:
+            try:
+                client = self.server.accept()[0]
+            except OSError:
+                return
+            with client:
+                try:
+                    while data := client.recv(65536):
+                        client.sendall(data)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.daemon.close()
+        self.server.close()
+        self.host.close()
+
+    def describe(self, peer, family=4, inside=None, **words):
+        """A connection to the End with the letter peer, as daemons.DEFAULTS has it"""
+        inside = inside or family
+        tunnel = words.get("mode", "tunnel") == "tunnel"
+        nets = inner if tunnel else outer
+        return {**DEFAULTS, "me": outer(self.letter, family), "peer": outer(peer, family),
+                "my_id": f"{self.letter}.example", "peer_id": f"{peer}.example",
+                "my_net": net(nets(self.letter, inside)), "peer_net": net(nets(peer, inside)),
+                **words}
+
+    def load(self, *conns):
+        self.names = [c["name"] for c in conns]
+        self.daemon.load(conns)
+
+    def up(self, name="c"):
+        return self.daemon.up(name)
+
+    def forget(self):
+        self.daemon.forget(self.names)
+        self.host.flush()
+
+    def states(self):
+        return [State(text) for text in re.split(r"^(?=src )", self.show(), flags=re.M)
+                if text]
+
+    def show(self):
+        return host.ip("-n", self.host.name, "-d", "-s", "xfrm", "state")
+
+    def lost(self, since):
+        """{name: increase} of all that counts a lost packet"""
+        found = host.delta(since, self.host.counters())
+        return {name: value for name, value in found.items() if name not in EVENTS}
+
+
+class State:
+    """A state as `ip -d -s xfrm state` prints it"""
+
+    def __init__(self, text):
+        self.text = text
+        self.src, self.dst = re.match(r"src (\S+) dst (\S+)", text).groups()
+        self.proto, self.mode = re.search(r"proto (\S+) .*mode (\S+)", text).groups()
+        self.spi = re.search(r"spi (\S+?)\(", text)[1]
+        self.names = re.findall(r"^\s+(?:aead|enc|auth-trunc|auth) (\S+)", text, re.M)
+        self.esn = bool(re.search(r"flag .*\besn\b", text))
+        windows = re.findall(r"replay[-_]window (\d+)", text)
+        self.window = max(int(w) for w in windows)
+        self.encap = "encap type espinudp" in text
+        self.packets = int(re.search(r"(\d+)\(packets\)", text[text.index("lifetime current"):])[1])
+
+
+def wanted(end, peer, conn):
+    """Its two states as conn wants them, or what is wrong: {way: State}"""
+    found = {}
+    for way, src, dst in (("out", conn["me"], conn["peer"]), ("in", conn["peer"], conn["me"])):
+        states = [s for s in end.states() if (s.src, s.dst, s.proto) == (src, dst, conn["proto"])]
+        ktap.equal(len(states), 1, f"{end.letter}: states from {src} to {dst}\n{end.show()}")
+        found[way] = states[0]
+    return found
+
+
+def judge(end, conn, esn):
+    found = wanted(end, None, conn)
+    for state in found.values():
+        ktap.equal(sorted(state.names), sorted(SUITES[conn["suite"]][2]), state.text)
+        ktap.equal((state.mode, state.esn, state.encap), (conn["mode"], esn, conn["encap"]),
+                   state.text)
+    ktap.equal(found["in"].window, conn["window"], f"{end.letter}: window\n{found['in'].text}")
+    return found
+
+
+def ping(end, there, here=None, count=5, interval=0.1, size=56):
+    done = end.host.run("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "10",
+                        "-s", str(size), *(["-I", here] if here else []), there,
+                        capture_output=True)
+    if " 0% packet loss" not in done.stdout:
+        ktap.fail(f"ping from {end.letter} to {there}: {done.stdout}{done.stderr}")
+
+
+def tcp(end, there, here, size=50000):
+    """Sends random bytes and compares what comes back"""
+    data, back = os.urandom(size), b""
+    with end.host.inside():
+        sock = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET)
+    with sock:
+        sock.settimeout(30)
+        sock.bind((here, 0))
+        sock.connect((there, ECHO))
+        sender = threading.Thread(target=sock.sendall, args=(data,))
+        sender.start()
+        while len(back) < size and (part := sock.recv(65536)):
+            back += part
+        sender.join()
+    ktap.check(back == data, f"TCP changed the data: {len(back)} of {size} bytes")

@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""IKE daemons with the module below them, in one guest.
+
+Every case is verified by ping and TCP in both directions, by the states that the
+daemons installed, by packets sent on one side being received on the other, and by the
+counters of lost packets, which must not move.
+"""
+
+import os
+import sys
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "../selftests/net/ipsec_v3")]
+from lib import impl, ktap						# noqa: E402
+import daemons								# noqa: E402
+import ends								# noqa: E402
+
+SHORT = os.environ.get("IPSEC_SHORT") == "1"
+PAIRS = [("strongSwan", "strongSwan"), ("libreswan", "libreswan"),
+         ("strongSwan", "libreswan")]
+
+
+class Site:
+    """Ends that stay up from case to case; one failure, and they are made anew."""
+
+    def __init__(self):
+        self.kinds, self.router, self.ends = None, None, []
+
+    def of(self, *kinds):
+        if self.kinds != kinds:
+            self.close()
+            self.kinds, self.router = kinds, ends.Router()
+            for letter, kind in zip("abc", kinds):
+                self.ends.append(ends.End(letter, kind, self.router))
+        return self.ends
+
+    def close(self):
+        for end in self.ends:
+            end.close()
+        if self.router:
+            self.router.close()
+        self.kinds, self.router, self.ends = None, None, []
+
+
+SITE = Site()
+
+
+def exchange(a, b, conn):
+    """Traffic both ways through conn, which is a's"""
+    mine, theirs = (conn[key].split("/")[0] for key in ("my_net", "peer_net"))
+    ends.ping(a, theirs, mine)
+    ends.tcp(a, theirs, mine)
+    ends.tcp(b, mine, theirs)
+
+
+def verdict(a, b, conns, esn, since):
+    found = [ends.judge(end, conn, esn) for end, conn in zip((a, b), conns)]
+    for sender, receiver in (found, found[::-1]):
+        sent, received = sender["out"].packets, receiver["in"].packets
+        ktap.check(sent >= 20, f"only {sent} packets were protected")
+        ktap.equal(received, sent, "packets received of those sent")
+    for end, before in zip((a, b), since):
+        ktap.equal(end.lost(before), {}, f"{end.letter}: packets lost")
+
+
+def run(kinds, function, *arguments):
+    """function(a, b, ...); what the daemons said, if it fails"""
+    try:
+        function(*SITE.of(*kinds), *arguments)
+    except ktap.Skip:
+        raise
+    except Exception:
+        for end in SITE.ends:
+            ktap.say(f"{end.letter}: {end.kind}\n{end.daemon.log()[-6000:]}\n{end.show()}")
+        SITE.close()
+        raise
+    for end in SITE.ends:
+        end.forget()
+
+
+def plain(a, b, words):
+    """words: of daemons.DEFAULTS; theirs: what b wants otherwise; agreed: is the result ESN"""
+    words = dict(words)
+    theirs, agreed = words.pop("theirs", {}), words.pop("agreed", None)
+    conns = [a.describe("b", **words), b.describe("a", **{**words, **theirs})]
+    for end, conn in zip((a, b), conns):
+        end.load(conn)
+    since, logged = [end.host.counters() for end in (a, b)], len(a.daemon.log())
+    said = a.up()
+    if agreed == "nothing":
+        ktap.check("NO_PROPOSAL_CHOSEN" in a.daemon.log()[logged:], "the offer was not refused")
+        # one without algorithms only keeps an SPI for a while
+        ktap.equal([s.text for end in (a, b) for s in end.states() if s.names], [], "states")
+        return
+    ktap.equal(said, "", "the connection came up")
+    exchange(a, b, conns[0])
+    verdict(a, b, conns, words.get("esn") == "yes" if agreed is None else agreed, since)
+
+
+# what, words, is it in the short form
+PLAIN = [
+    ("AES-GCM-256, tunnel", {}, True),
+    ("AES-GCM-256, ESN, transport", {"mode": "transport", "esn": "yes"}, True),
+    ("AES-GCM-128, ESN, tunnel", {"suite": "gcm128", "esn": "yes"}, False),
+    ("ChaCha20-Poly1305, ESN, tunnel", {"suite": "chacha", "esn": "yes"}, True),
+    ("AES-CBC, SHA-256, tunnel", {"suite": "cbc"}, False),
+    ("AES-CBC, SHA-256, ESN, transport", {"suite": "cbc", "esn": "yes", "mode": "transport"},
+     True),
+    ("null, SHA-256, tunnel", {"suite": "null"}, False),
+    ("AH SHA-256, tunnel", {"suite": "sha256", "proto": "ah"}, False),
+    ("AH SHA-256, ESN, transport", {"suite": "sha256", "proto": "ah", "esn": "yes",
+                                    "mode": "transport"}, True),
+    ("ESN offered, and taken", {"esn": "either", "theirs": {"esn": "yes"}, "agreed": True}, False),
+    ("ESN offered, and refused", {"esn": "either", "theirs": {"esn": "no"}, "agreed": False},
+     True),
+    ("ESN required, and refused", {"esn": "yes", "theirs": {"esn": "no"}, "agreed": "nothing"},
+     False),
+    ("no replay window", {"window": 0}, False),
+    ("replay window 128", {"window": 128}, False),
+    ("replay window 4096, ESN", {"window": 4096, "esn": "yes"}, True),
+    ("IPv6, tunnel", {"family": 6, "esn": "yes"}, True),
+    ("IPv6, transport", {"family": 6, "mode": "transport", "esn": "yes"}, False),
+    ("IPv6, AES-CBC, SHA-256, transport", {"family": 6, "mode": "transport", "suite": "cbc"},
+     False),
+    ("IPv6, AH SHA-256, ESN, transport", {"family": 6, "mode": "transport", "suite": "sha256",
+                                          "proto": "ah", "esn": "yes"}, False),
+    ("IPv4 in IPv6", {"family": 6, "inside": 4, "esn": "yes"}, True),
+    ("IPv6 in IPv4", {"family": 4, "inside": 6, "esn": "yes"}, True),
+    ("ESP in UDP, forced", {"encap": True, "esn": "yes"}, False),
+    ("IKEv1, AES-GCM-128, tunnel", {"version": 1, "suite": "gcm128"}, True),
+    ("IKEv1, AES-CBC, SHA-256, transport", {"version": 1, "suite": "cbc", "mode": "transport"},
+     False),
+]
+
+
+def register():
+    for kinds in PAIRS:
+        for name, words, short in PLAIN:
+            if short or not SHORT:
+                ktap.add(f"{' to '.join(kinds)}: {name}", run, kinds, plain, words)
+
+
+def versions():
+    found = {}
+    for package in ("strongswan", "libreswan"):
+        with open(f"{daemons.UNPACKED}/{package}/versions", encoding="ascii") as file:
+            found |= dict(line.split() for line in file)
+    ktap.say(f"ran on Linux {os.uname().release}, {' and '.join(impl.WANTED)}, strongSwan "
+             f"{found['charon-systemd']}, "
+             f"libreswan {found['libreswan']}")
+
+
+if __name__ == "__main__":
+    register()
+    ktap.main(before=versions, after=SITE.close)

@@ -45,10 +45,14 @@ struct ipsec_sa;
 	  "the protected packet would exceed 65535 bytes")		\
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\
 	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1)") \
+	X(TX_EXHAUSTED, "TxExhausted", EOVERFLOW, XFRMOUTSTATEPROTOERROR, core, \
+	  "the SA has no sequence numbers left: rekey (RFC 4303 3.3.3)")	\
 	X(TX_CRYPTO, "TxCrypto", EIO, XFRMOUTSTATEPROTOERROR, core,	\
 	  "the crypto driver failed")					\
 	X(TX_BUSY, "TxBusy", ENOBUFS, XFRMOUTSTATEPROTOERROR, core,	\
 	  "the crypto driver had no room in its queue")			\
+	X(TX_DEVICE, "TxDevice", ENETDOWN, XFRMOUTSTATEPROTOERROR, here, \
+	  "the device went down while the packet was being encrypted")	\
 	X(TX_NOMEM, "TxNoMemory", ENOMEM, XFRMOUTSTATEPROTOERROR, core,	\
 	  "no memory to send the packet")
 

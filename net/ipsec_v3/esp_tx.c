@@ -7,6 +7,8 @@
 #include "esp_wire.h"
 #include "tx.h"
 
+#define ESP_TX_RESERVE	(GSO_MAX_SEGS + 1)
+
 /* TFC padding fills the packet up to x->tfcpad, or to the path's MTU */
 static unsigned int esp_tx_tfc(struct xfrm_state *x, struct sk_buff *skb)
 {
@@ -41,6 +43,16 @@ static void esp_tx_header(struct ipsec_sa *sa, struct ip_esp_hdr *esp, u64 seq)
 	esp_tx_iv(sa, esp->enc_data);
 }
 
+/* When the 64-bit numbers have run out, the core's offload path lowers the last one
+ * again with every packet that it refuses, by as many as one GSO packet may have
+ * segments at most. Nothing that it could then give out twice (RFC 4303 3.3.3)
+ * is ever sent.
+ */
+static bool esp_tx_exhausted(const struct ipsec_sa *sa, u64 seq)
+{
+	return unlikely(seq > U64_MAX - ESP_TX_RESERVE) && sa->x->type_offload;
+}
+
 static void esp_tx_finish(struct ipsec_req *req)
 {
 	if (req->sa->x->encap)
@@ -53,6 +65,8 @@ static int esp_tx_trail(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 {
 	struct esp_plan plan;
 
+	if (unlikely(esp_tx_exhausted(sa, seq)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_EXHAUSTED);
 	if (unlikely(esp_wire_plan(&plan, skb->len, tfc, sa->align, sa->icvlen) ||
 		     !ipsec_tx_fits(sa, skb, plan.tail)))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);

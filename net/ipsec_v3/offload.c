@@ -31,9 +31,9 @@
 #include "ipsec.h"
 #include "rx.h"
 
-static bool ipsec_offload;
+static bool ipsec_offload = true;
 module_param_named(offload, ipsec_offload, bool, 0444);
-MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default off)");
+MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
 
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)
@@ -74,22 +74,20 @@ static netdev_features_t offload_features(const struct xfrm_state *x, const stru
 }
 
 /* Takes n fresh numbers. A GSO packet from outside (tun, a packet socket) does not say
- * how many segments it will be, and the core took too few numbers for it.
+ * how many segments it will be, and the core took too few numbers for it. False
+ * when there are no more.
  */
-static int offload_renumber(struct xfrm_state *x, struct xfrm_offload *xo, u32 n)
+static bool offload_renumber(struct xfrm_state *x, struct xfrm_offload *xo, u32 n)
 {
 	struct xfrm_replay_state_esn *esn = x->replay_esn;
-	bool has_high = x->repl_mode == XFRM_REPLAY_MODE_ESN, wraps;
+	bool has_high = x->repl_mode == XFRM_REPLAY_MODE_ESN, wraps, ends;
 	u32 *oseq = esn ? &esn->oseq : &x->replay.oseq;
-	int err = 0;
 
 	spin_lock_bh(&x->lock);
 	wraps = *oseq + n < *oseq;
-	if (wraps && (has_high ? esn->oseq_hi == U32_MAX :
-		      !(x->props.extra_flags & XFRM_SA_XFLAG_OSEQ_MAY_WRAP))) {
-		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATESEQERROR);
-		err = -EOVERFLOW;
-	} else {
+	ends = wraps && (has_high ? esn->oseq_hi == U32_MAX :
+			 !(x->props.extra_flags & XFRM_SA_XFLAG_OSEQ_MAY_WRAP));
+	if (!ends) {
 		xo->seq.low = *oseq + 1;
 		xo->seq.hi = has_high ? esn->oseq_hi + !xo->seq.low : 0;
 		*oseq += n;
@@ -97,7 +95,7 @@ static int offload_renumber(struct xfrm_state *x, struct xfrm_offload *xo, u32 n
 			esn->oseq_hi += wraps;
 	}
 	spin_unlock_bh(&x->lock);
-	return err;
+	return !ends;
 }
 
 static u32 offload_segments(const struct sk_buff *skb)
@@ -116,8 +114,10 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 
 	for (skb = segs; skb; skb = skb->next)
 		n += offload_segments(skb);
-	if (unlikely(n > taken) && offload_renumber(x, xo, n))
-		return -EOVERFLOW;
+	if (unlikely(n > taken) && !offload_renumber(x, xo, n)) {
+		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+		return ipsec_drop(ipsec_sa(x), U64_MAX, IPSEC_DROP_TX_EXHAUSTED);
+	}
 
 	seq = xo->seq.low;
 	for (skb = segs; skb; skb = skb->next) {

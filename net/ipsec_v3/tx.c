@@ -49,14 +49,16 @@ static void tx_resume(struct ipsec_req *req, int err)
 /* The SA may go with the secpath; a device that went down meanwhile takes no more. */
 static void tx_resume_device(struct ipsec_req *req, int err)
 {
-	struct net *net = xs_net(req->sa->x);
+	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 	struct net_device *dev = skb->dev;
+	u64 seq = req->seq;
 
-	if (tx_done(req, err)) {
-		XFRM_INC_STATS(net, LINUX_MIB_XFRMOUTSTATEPROTOERROR);
-		kfree_skb(skb);
-	} else if (!netif_running(dev)) {
+	err = tx_done(req, err);
+	if (likely(!err) && unlikely(!netif_running(dev)))
+		err = ipsec_drop(sa, seq, IPSEC_DROP_TX_DEVICE);
+	if (unlikely(err)) {
+		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
 		kfree_skb(skb);
 	} else {
 		secpath_reset(skb);

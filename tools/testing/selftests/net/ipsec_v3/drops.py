@@ -7,6 +7,7 @@ SPI, sequence number and reason.  Then packets of every wrong length and split.
 A reason that the table has and this file does not is a failure of the last case.
 """
 
+import contextlib
 import errno
 import glob
 import os
@@ -24,6 +25,7 @@ TABLE = os.path.join(HERE, "../../../../../net/ipsec_v3/drop.h")
 TRACING = "/sys/kernel/tracing/instances/ipsec_v3_drops"
 START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
+TOP64 = (1 << 64) - 1
 MTU = 65535
 GCM_NAME = "rfc4106(gcm(aes))"
 
@@ -277,7 +279,20 @@ def raw_header():
     return on, act, {}, START + 1
 
 
+def exhausted(shape):
+    """The last of the numbers that may be given out twice"""
+    on = Line(RIG, shape, gcm(), "esp", True, 64, TOP64 - 1)
+
+    def act():
+        with contextlib.suppress(OSError):
+            RIG.sockets.send(on.shape, b"one too many")
+        RIG.dut.wire.silent(on.number)
+    return on, act, {}, TOP64
+
+
 for shape in (V4, V6):
+    raises("TxExhausted", str(shape), exhausted, shape,
+           intree_fails="it is sent, for only offload could send it twice")
     for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
         raises("TxTooBig", f"{name}, {shape}", too_big, maker, shape,
                intree_fails="the length in the IP header wraps")
@@ -576,6 +591,8 @@ for shape in (V4, V6):
 # reasons that nothing outside the kernel can bring about
 WHY_NOT = {
     "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory",
+    "TxDevice": "a cipher that finishes later is not used at the device, but for the rare "
+                "packet for which SIMD registers are not free",
 }
 
 

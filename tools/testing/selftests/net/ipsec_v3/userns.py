@@ -52,7 +52,8 @@ def off():
     load()
     if impl.INTREE:
         raise ktap.Skip(NO_SWITCH)
-    subprocess.run(["rmmod", "ipsec_v3"], check=True)
+    # the SAs of a namespace that was left just now go when the kernel gets to it
+    ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3"), "unloading")
     subprocess.run(["modprobe", "ipsec_v3"], check=True)
     with open(SWITCH, encoding="ascii") as file:
         assert file.read() == "0\n"

@@ -420,6 +420,9 @@ def inner_header(shape, rng):
                         (0, 4, 5, 6, rng.randrange(40)))
         whole[at] = rng.choice((0, 1, 0x0f, 0x40, 0x45, 0x46, 0x4f, 0x60, 0x7f, 0xff,
                                 rng.randrange(256)))
+    named = 9 if v4 else 6
+    if whole[named] in AGAIN:	# every_next_header() has those
+        whole[named] = packet.UDP
     if v4 and rng.randrange(5) and 20 <= (whole[0] & 15) * 4 <= len(whole):
         whole = packet.ip4_refresh(bytes(whole))
     return bytes(whole[:rng.randrange(len(whole))] if rng.randrange(4) == 0 else whole)

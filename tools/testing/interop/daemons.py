@@ -8,6 +8,10 @@ writes its own configuration from it.
 import os
 import subprocess
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+
 from lib import ktap
 
 UNPACKED = os.environ.get("IPSEC_IKE", "")	# what vm/daemons printed
@@ -22,6 +26,7 @@ DEFAULTS = {
     "auth": "psk",		# or cert
     "rekey": 0,		# seconds of a CHILD SA; 0: long
     "rekey_ike": 0, "reauth": 0, "dpd": 0, "if_id": 0, "compress": False, "encap": False,
+    "mobike": False,		# strongSwan always offers it
 }
 # name: words of strongSwan, of libreswan, what `ip xfrm state` has to show
 SUITES = {
@@ -135,6 +140,8 @@ class StrongSwan(Daemon):
     def prepare(self):
         self.write("/etc/strongswan.conf", block(
             "charon-systemd", f"load = {self.plugins}", "install_routes = no",
+            "make_before_break = yes",
+            "send_vendor_id = yes",		# without it there is no BEET
             "retransmit_tries = 8", "retransmit_timeout = 2.0", "retransmit_base = 1.3",
             block("filelog", block("log", "path = /var/log/ike", "default = 1", "ike = 1",
                                    "flush_line = yes")),
@@ -146,16 +153,17 @@ class StrongSwan(Daemon):
         child = settings(
             local_ts=conn["my_net"], remote_ts=conn["peer_net"], mode=conn["mode"],
             replay_window=conn["window"], rekey_time=f"{conn['rekey']}s" if conn["rekey"] else "",
+            life_time="1h" if conn["rekey"] else "",
             if_id_in=conn["if_id"] or "", if_id_out=conn["if_id"] or "", policies="yes",
             ipcomp="yes" if conn["compress"] else "", start_action="none",
             **{f"{conn['proto']}_proposals": proposal})
-        # a life_time without rekey_time is derived from it
         both = settings(
             version=conn["version"], local_addrs=conn["me"], remote_addrs=conn["peer"],
             proposals="aes128-sha256-ecp256", dpd_delay=f"{conn['dpd']}s" if conn["dpd"] else "",
             dpd_timeout="30s" if conn["dpd"] and conn["version"] == 1 else "",
             rekey_time=f"{conn['rekey_ike']}s" if conn["rekey_ike"] else "",
             reauth_time=f"{conn['reauth']}s" if conn["reauth"] else "",
+            over_time="1h" if conn["rekey_ike"] or conn["reauth"] else "",
             encap="yes" if conn["encap"] else "", mobike="yes")
         auth = "psk" if conn["auth"] == "psk" else "pubkey"
         cert = f"certs = {conn['my_id']}.pem" if conn["auth"] == "cert" else ""
@@ -163,6 +171,11 @@ class StrongSwan(Daemon):
                      block("local", f"auth = {auth}", f"id = {conn['my_id']}", cert),
                      block("remote", f"auth = {auth}", f"id = {conn['peer_id']}"),
                      block("children", block(conn["name"], child)))
+
+    def trust(self, name, key, cert, authority):
+        for path, content in ((f"rsa/{name}.pem", key), (f"x509/{name}.pem", cert),
+                              ("x509ca/ca.pem", authority)):
+            self.write(f"/etc/swanctl/{path}", content.decode())
 
     def load(self, conns):
         self.write("/etc/swanctl/swanctl.conf", "\n".join([
@@ -204,24 +217,42 @@ class Libreswan(Daemon):
         pairs = {
             "left": conn["me"], "leftid": "@" + conn["my_id"], "right": conn["peer"],
             "rightid": "@" + conn["peer_id"], "leftupdown": "%disabled",
-            "rightupdown": "%disabled", "authby": "secret",
+            "rightupdown": "%disabled",
+            "authby": "secret" if conn["auth"] == "psk" else "rsasig",
             "ikev2": "insist" if conn["version"] == 2 else "no", "type": conn["mode"],
             "phase2": conn["proto"], "phase2alg": suite, "esn": conn["esn"],
             "replay-window": conn["window"], "ike": "aes128-sha2_256-dh19", "pfs": "no",
             "compress": "yes" if conn["compress"] else "no", "auto": "add"}
         if conn["mode"] == "tunnel":
             pairs |= {"leftsubnet": conn["my_net"], "rightsubnet": conn["peer_net"]}
+        if conn["auth"] == "cert":
+            pairs |= {"leftcert": conn["my_id"], "rightca": "%same"}
         if conn["rekey"]:
             pairs |= {"salifetime": f"{conn['rekey'] * 2}s", "rekeymargin": f"{conn['rekey']}s",
                       "rekeyfuzz": "0%"}
         if conn["rekey_ike"]:
             pairs["ikelifetime"] = f"{conn['rekey_ike']}s"
         if conn["dpd"]:
-            pairs |= {"dpddelay": conn["dpd"], "dpdtimeout": 30, "dpdaction": "clear"}
+            pairs |= {"dpddelay": conn["dpd"], "dpdtimeout": 30, "dpdaction": "clear",
+                      "retransmit-timeout": "20s"}
         if conn["encap"]:
             pairs["encapsulation"] = "yes"
+        if conn["mobike"]:
+            pairs["mobike"] = "yes"
         return "\n".join([f"conn {conn['name']}"] +
                          [f"\t{key}={value}" for key, value in pairs.items()]) + "\n"
+
+    def trust(self, name, key, cert, authority):
+        """NSS takes keys as PKCS #12 only"""
+        content = pkcs12.serialize_key_and_certificates(
+            name.encode(), serialization.load_pem_private_key(key, None),
+            x509.load_pem_x509_certificate(cert), [x509.load_pem_x509_certificate(authority)],
+            serialization.BestAvailableEncryption(b"x"))
+        with open(f"{self.root}/tmp/p12", "wb") as file:
+            file.write(content)
+        store = ("-d", "sql:/var/lib/ipsec/nss")
+        must(*self.words("pk12util", "-i", "/tmp/p12", *store, "-W", "x"))
+        must(*self.words("certutil", "-M", "-n", "ca", "-t", "CT,,", *store))
 
     def configure(self, conns):
         self.write("/etc/ipsec.conf", "config setup\n\tlogfile=/var/log/ike\n"

@@ -42,19 +42,24 @@ class Router(host.Host):
 
     def join(self, end):
         """A cable to a new End"""
-        number, device = NUMBER[end.letter], f"to-{end.letter}"
+        device = f"to-{end.letter}"
         end.ip(f"link add v0 type veth peer name {device} netns {self.name}", "link set v0 up")
+        self.reach(end.letter)
+
+    def reach(self, letter):
+        """The addresses that an End expects of its router, on the device to-LETTER"""
+        number, device = NUMBER[letter], f"to-{letter}"
         self.ip(f"link set {device} up", f"addr add 10.0.{number}.254/24 dev {device}",
                 f"addr add fd00:{number}::254/64 dev {device} nodad",
-                f"route add {inner(end.letter, 4)} via {outer(end.letter, 4)}",
-                f"route add {inner(end.letter, 6)} via {outer(end.letter, 6)}")
+                f"route add {inner(letter, 4)} via {outer(letter, 4)}",
+                f"route add {inner(letter, 6)} via {outer(letter, 6)}")
 
 
 class End:
     """A host, its daemon, and a server that echoes what it gets."""
 
     def __init__(self, letter, kind, router):
-        self.letter, self.kind, self.names = letter, kind, []
+        self.letter, self.kind, self.router, self.names = letter, kind, router, []
         self.host = host.Host(f"{letter}{next(SERIAL)}")
         router.join(self)
         number = NUMBER[letter]
@@ -95,16 +100,17 @@ class End:
     def close(self):
         self.daemon.close()
         self.server.close()
+        self.ip("link del v0")		# the end of a namespace can take its time
         self.host.close()
 
-    def describe(self, peer, family=4, inside=None, **words):
-        """A connection to the End with the letter peer, as daemons.DEFAULTS has it"""
+    def describe(self, other, family=4, inside=None, **words):
+        """A connection to the End with the letter other, as daemons.DEFAULTS has it"""
         inside = inside or family
         tunnel = words.get("mode", "tunnel") == "tunnel"
         nets = inner if tunnel else outer
-        return {**DEFAULTS, "me": outer(self.letter, family), "peer": outer(peer, family),
-                "my_id": f"{self.letter}.example", "peer_id": f"{peer}.example",
-                "my_net": net(nets(self.letter, inside)), "peer_net": net(nets(peer, inside)),
+        return {**DEFAULTS, "me": outer(self.letter, family), "peer": outer(other, family),
+                "my_id": f"{self.letter}.example", "peer_id": f"{other}.example",
+                "my_net": net(nets(self.letter, inside)), "peer_net": net(nets(other, inside)),
                 **words}
 
     def load(self, *conns):
@@ -127,8 +133,44 @@ class End:
 
     def lost(self, since):
         """{name: increase} of all that counts a lost packet"""
-        found = host.delta(since, self.host.counters())
+        found = host.delta(since, self.counters())
         return {name: value for name, value in found.items() if name not in EVENTS}
+
+    def counters(self):
+        return self.host.counters()
+
+    def log(self):
+        return self.daemon.log()
+
+    def report(self):
+        """For whoever looks for the reason of a failure"""
+        return "\n".join([f"{self.letter}: {self.kind}", self.log()[-3000:], self.show(),
+                          host.ip("-n", self.host.name, "xfrm", "policy"),
+                          str(self.counters())])
+
+    def ping(self, there, here=None, count=5, interval=0.1, size=56):
+        done = self.host.run("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "10",
+                            "-s", str(size), *(["-I", here] if here else []), there,
+                            capture_output=True)
+        if " 0% packet loss" not in done.stdout:
+            ktap.fail(f"ping from {self.letter} to {there}: {done.stdout}{done.stderr}")
+
+    def tcp(self, there, here, data=None):
+        """Sends bytes, random ones by default, and compares what comes back"""
+        data, back = data or os.urandom(50000), b""
+        with self.host.inside():
+            sock = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET)
+        size = len(data)
+        with sock:
+            sock.settimeout(30)
+            sock.bind((here, 0))
+            sock.connect((there, ECHO))
+            sender = threading.Thread(target=sock.sendall, args=(data,))
+            sender.start()
+            while len(back) < size and (part := sock.recv(65536)):
+                back += part
+            sender.join()
+        ktap.check(back == data, f"TCP changed the data: {len(back)} of {size} bytes")
 
 
 class State:
@@ -144,11 +186,12 @@ class State:
         windows = re.findall(r"replay[-_]window (\d+)", text)
         self.window = max(int(w) for w in windows)
         self.encap = "encap type espinudp" in text
+        self.if_id = int((re.search(r"if_id (0x\w+)", text) or [0, "0"])[1], 0)
         self.packets = int(re.search(r"(\d+)\(packets\)", text[text.index("lifetime current"):])[1])
 
 
-def wanted(end, peer, conn):
-    """Its two states as conn wants them, or what is wrong: {way: State}"""
+def wanted(end, conn):
+    """Its two states by the ends of conn: {way: State}"""
     found = {}
     for way, src, dst in (("out", conn["me"], conn["peer"]), ("in", conn["peer"], conn["me"])):
         states = [s for s in end.states() if (s.src, s.dst, s.proto) == (src, dst, conn["proto"])]
@@ -158,7 +201,7 @@ def wanted(end, peer, conn):
 
 
 def judge(end, conn, esn):
-    found = wanted(end, None, conn)
+    found = wanted(end, conn)
     for state in found.values():
         ktap.equal(sorted(state.names), sorted(SUITES[conn["suite"]][2]), state.text)
         ktap.equal((state.mode, state.esn, state.encap), (conn["mode"], esn, conn["encap"]),
@@ -167,26 +210,30 @@ def judge(end, conn, esn):
     return found
 
 
-def ping(end, there, here=None, count=5, interval=0.1, size=56):
-    done = end.host.run("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "10",
-                        "-s", str(size), *(["-I", here] if here else []), there,
-                        capture_output=True)
-    if " 0% packet loss" not in done.stdout:
-        ktap.fail(f"ping from {end.letter} to {there}: {done.stdout}{done.stderr}")
+def exchange(a, b, conn):
+    """Traffic both ways through conn, which is a's"""
+    mine, theirs = (conn[key].split("/")[0] for key in ("my_net", "peer_net"))
+    a.ping(theirs, mine)
+    a.tcp(theirs, mine)
+    b.tcp(mine, theirs)
 
 
-def tcp(end, there, here, size=50000):
-    """Sends random bytes and compares what comes back"""
-    data, back = os.urandom(size), b""
-    with end.host.inside():
-        sock = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET)
-    with sock:
-        sock.settimeout(30)
-        sock.bind((here, 0))
-        sock.connect((there, ECHO))
-        sender = threading.Thread(target=sock.sendall, args=(data,))
-        sender.start()
-        while len(back) < size and (part := sock.recv(65536)):
-            back += part
-        sender.join()
-    ktap.check(back == data, f"TCP changed the data: {len(back)} of {size} bytes")
+def verdict(a, b, conns, esn, since):
+    found = [judge(end, conn, esn) for end, conn in zip((a, b), conns)]
+    for sender, receiver in (found, found[::-1]):
+        sent, received = sender["out"].packets, receiver["in"].packets
+        ktap.check(sent >= 20, f"only {sent} packets were protected")
+        ktap.equal(received, sent, "packets received of those sent")
+    for end, before in zip((a, b), since):
+        ktap.equal(end.lost(before), {}, f"{end.letter}: packets lost")
+
+
+def establish(a, b, peer_words=None, **words):
+    """Loads and brings up one connection; (connections, counters before)"""
+    conns = [a.describe(b.letter, **words),
+             b.describe(a.letter, **{**words, **(peer_words or {})})]
+    for end, conn in zip((a, b), conns):
+        end.load(conn)
+    since = [end.counters() for end in (a, b)]
+    ktap.equal(a.up(conns[0]["name"]), "", "the connection came up")
+    return conns, since

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""IKE daemons with the module below them, in one guest.
+"""IKE daemons with the module below them, in one guest; with IPSEC_PEER=1 the
+side that answers is in another (remote.py).
 
 Every case is verified by ping and TCP in both directions, by the states that the
 daemons installed, by packets sent on one side being received on the other, and by the
@@ -15,7 +16,10 @@ sys.path[:0] = [HERE, os.path.join(HERE, "../selftests/net/ipsec_v3")]
 from lib import impl, ktap						# noqa: E402
 import daemons								# noqa: E402
 import ends								# noqa: E402
+import remote								# noqa: E402
+import special								# noqa: E402
 
+PEER = os.environ.get("IPSEC_PEER") == "1"
 SHORT = os.environ.get("IPSEC_SHORT") == "1"
 PAIRS = [("strongSwan", "strongSwan"), ("libreswan", "libreswan"),
          ("strongSwan", "libreswan")]
@@ -32,7 +36,8 @@ class Site:
             self.close()
             self.kinds, self.router = kinds, ends.Router()
             for letter, kind in zip("abc", kinds):
-                self.ends.append(ends.End(letter, kind, self.router))
+                make = remote.Remote if PEER and letter == "b" else ends.End
+                self.ends.append(make(letter, kind, self.router))
         return self.ends
 
     def close(self):
@@ -46,24 +51,6 @@ class Site:
 SITE = Site()
 
 
-def exchange(a, b, conn):
-    """Traffic both ways through conn, which is a's"""
-    mine, theirs = (conn[key].split("/")[0] for key in ("my_net", "peer_net"))
-    ends.ping(a, theirs, mine)
-    ends.tcp(a, theirs, mine)
-    ends.tcp(b, mine, theirs)
-
-
-def verdict(a, b, conns, esn, since):
-    found = [ends.judge(end, conn, esn) for end, conn in zip((a, b), conns)]
-    for sender, receiver in (found, found[::-1]):
-        sent, received = sender["out"].packets, receiver["in"].packets
-        ktap.check(sent >= 20, f"only {sent} packets were protected")
-        ktap.equal(received, sent, "packets received of those sent")
-    for end, before in zip((a, b), since):
-        ktap.equal(end.lost(before), {}, f"{end.letter}: packets lost")
-
-
 def run(kinds, function, *arguments):
     """function(a, b, ...); what the daemons said, if it fails"""
     try:
@@ -72,11 +59,14 @@ def run(kinds, function, *arguments):
         raise
     except Exception:
         for end in SITE.ends:
-            ktap.say(f"{end.letter}: {end.kind}\n{end.daemon.log()[-6000:]}\n{end.show()}")
+            ktap.say(end.report())
         SITE.close()
         raise
-    for end in SITE.ends:
-        end.forget()
+    if function is plain:
+        for end in SITE.ends:
+            end.forget()
+    else:
+        SITE.close()		# it may have changed addresses and routes
 
 
 def plain(a, b, words):
@@ -86,16 +76,16 @@ def plain(a, b, words):
     conns = [a.describe("b", **words), b.describe("a", **{**words, **theirs})]
     for end, conn in zip((a, b), conns):
         end.load(conn)
-    since, logged = [end.host.counters() for end in (a, b)], len(a.daemon.log())
+    since, logged = [end.counters() for end in (a, b)], len(a.log())
     said = a.up()
     if agreed == "nothing":
-        ktap.check("NO_PROPOSAL_CHOSEN" in a.daemon.log()[logged:], "the offer was not refused")
+        ktap.check("NO_PROPOSAL_CHOSEN" in a.log()[logged:], "the offer was not refused")
         # one without algorithms only keeps an SPI for a while
         ktap.equal([s.text for end in (a, b) for s in end.states() if s.names], [], "states")
         return
     ktap.equal(said, "", "the connection came up")
-    exchange(a, b, conns[0])
-    verdict(a, b, conns, words.get("esn") == "yes" if agreed is None else agreed, since)
+    ends.exchange(a, b, conns[0])
+    ends.verdict(a, b, conns, words.get("esn") == "yes" if agreed is None else agreed, since)
 
 
 # what, words, is it in the short form
@@ -141,16 +131,26 @@ def register():
                 ktap.add(f"{' to '.join(kinds)}: {name}", run, kinds, plain, words)
 
 
-def versions():
-    found = {}
+def before():
+    found, other = {}, ""
+    if PEER:
+        remote.connect()
+        other = f", {' and '.join(remote.call('implementation'))} on the other side"
     for package in ("strongswan", "libreswan"):
         with open(f"{daemons.UNPACKED}/{package}/versions", encoding="ascii") as file:
             found |= dict(line.split() for line in file)
     ktap.say(f"ran on Linux {os.uname().release}, {' and '.join(impl.WANTED)}, strongSwan "
              f"{found['charon-systemd']}, "
-             f"libreswan {found['libreswan']}")
+             f"libreswan {found['libreswan']}{other}")
+
+
+def after():
+    SITE.close()
+    if PEER:
+        remote.call("quit")
 
 
 if __name__ == "__main__":
     register()
-    ktap.main(before=versions, after=SITE.close)
+    special.register(run, PAIRS, SHORT, PEER)
+    ktap.main(before=before, after=after)

@@ -90,21 +90,22 @@ def under_traffic(a, b, seconds, **words):
     # the last one may still be under way when ping ends
     ktap.check(received > 20 * seconds // 4, said)
     ktap.check(len(seen) > 3, f"SPIs seen: {seen}")
-    # libreswan leaves a moment without an SA when it renews one, in-tree or not
+    # in-tree or not, libreswan leaves a moment without an SA when it renews one, as does
+    # strongSwan when it authenticates anew
     gaps = sum(end.lost(before).get("XfrmAcquireError", 0) + end.lost(before).get(
         "XfrmOutNoStates", 0) for end, before in zip((a, b), since))
-    strict = L not in (a.kind, b.kind)
+    strict = L not in (a.kind, b.kind) and not words.get("reauth")
     ktap.check(sent - received <= 1 + (0 if strict else gaps), f"{gaps} gaps\n{said}")
     unlost(a, b, since, core=strict)
     ends.exchange(a, b, conns[0])
 
 
-@scenario("CHILD SA renewed every 4 seconds under traffic, no packet lost", apart=True)
+@scenario("CHILD SA renewed every 4 seconds under traffic", apart=True)
 def rekey_child(a, b):
     under_traffic(a, b, 24, esn="yes", rekey=4, peer_words={"rekey": 0})
 
 
-@scenario("IKE SA and CHILD SA renewed every few seconds under traffic, no packet lost",
+@scenario("IKE SA and CHILD SA renewed every few seconds under traffic",
           (S, S), (S, L))
 def rekey_both(a, b):
     under_traffic(a, b, 30, esn="yes", rekey=5, rekey_ike=7,
@@ -112,7 +113,7 @@ def rekey_both(a, b):
     ktap.check(a.log().count("IKE_SA c[") > 4, "the IKE SA was not renewed")
 
 
-@scenario("authenticated anew every 5 seconds under traffic, no packet lost", (S, S))
+@scenario("authenticated anew every 5 seconds under traffic", (S, S))
 def reauthentication(a, b):
     under_traffic(a, b, 24, esn="yes", reauth=5, peer_words={"reauth": 0})
 

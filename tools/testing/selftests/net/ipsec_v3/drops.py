@@ -17,6 +17,7 @@ import struct
 
 from lib import cryptd, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig
+from lib.memory import NoMemory
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import GCM, Combined, Separate
 
@@ -390,44 +391,6 @@ on_cryptd_case("RxReplay", "a dummy twice in flight", twice_in_flight,
 
 # -- memory ------------------------------------------------------------------
 
-FAULTS = [f"/sys/kernel/debug/{name}" for name in ("failslab", "fail_page_alloc")]
-
-
-def text_of_module():
-    """Address range of ipsec_v3's code"""
-    base = "/sys/module/ipsec_v3/sections/.text"
-    with open(base, encoding="ascii") as file:
-        start = int(file.read(), 16)
-    with open("/sys/module/ipsec_v3/coresize", encoding="ascii") as file:
-        return start, start + int(file.read())
-
-
-class NoMemory:
-    """Every allocation that ipsec_v3's code asks for fails, of a whole page too."""
-
-    def __enter__(self):
-        if impl.INTREE or not all(os.path.exists(f"{d}/require-start") for d in FAULTS):
-            raise ktap.Skip("no fault injection; run it with --kernel debug")
-        start, end = text_of_module()
-        self.write({"ignore-gfp-wait": "N", "task-filter": "N", "verbose": 0, "interval": 1,
-                    "space": 0, "stacktrace-depth": 32, "require-start": hex(start),
-                    "require-end": hex(end), "times": -1, "min-order": 0,
-                    "probability": 100})
-
-    def __exit__(self, *_):
-        self.write({"probability": 0, "require-start": 0,
-                    "require-end": "0xffffffffffffffff"})
-
-    @staticmethod
-    def write(values):
-        for folder in FAULTS:
-            for name, value in values.items():
-                if name == "min-order" and not os.path.exists(f"{folder}/{name}"):
-                    continue		# slabs have no order
-                with open(f"{folder}/{name}", "w", encoding="ascii") as file:
-                    file.write(str(value))
-
-
 def no_memory_in(shape):
     """A packet in fragments has to be copied before it is decrypted."""
     on = esp_line(shape)
@@ -590,7 +553,8 @@ for shape in (V4, V6):
 
 # reasons that nothing outside the kernel can bring about
 WHY_NOT = {
-    "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory",
+    "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory; "
+                "faults.py has one that does",
     "TxDevice": "a cipher that finishes later is not used at the device, but for the rare "
                 "packet for which SIMD registers are not free",
 }

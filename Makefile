@@ -47,6 +47,17 @@ check: ## everything that proves the module, on both stock kernels and the debug
 	@$(SETUP) all
 	@$(CHECK)
 
+faults: ## what goes wrong on a bad day, with packets in flight: on 6.12, and where memory fails on the debug kernel
+	@$(SETUP) build vm debug
+	@$(CHECK) debug-kernel selftests-6.12/faults selftests-6.12/async selftests-6.12/life \
+		selftests-debug/faults selftests-debug/async selftests-debug/drops \
+		selftests-debug/refuse selftests-debug/life
+
+soak: ## load over a bad link, each datagram checked (IPSEC_MINUTES=30, IPSEC_FLOWS=10000)
+	@$(SETUP) build vm
+	@IPSEC_MINUTES=$${IPSEC_MINUTES:-30} IPSEC_FLOWS=$${IPSEC_FLOWS:-10000} \
+		$(CHECK) selftests-6.12/soak
+
 style: ## static checks: W=1, sparse, clang, checkpatch, kernel-doc, lengths, spelling
 	@$(SETUP) style debug
 	@tools/testing/style
@@ -99,5 +110,5 @@ dkms-uninstall: ## take it away again
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' Makefile
 
-.PHONY: all modules kdir install uninstall clean demo check style kunit fuzz selftests interop bench docs \
-	deb dkms-install dkms-source dkms-uninstall help
+.PHONY: all modules kdir install uninstall clean demo check faults soak style kunit fuzz selftests \
+	interop bench docs deb dkms-install dkms-source dkms-uninstall help

@@ -31,11 +31,16 @@ CASES = [("aes-gcm esn", 64), ("aes-gcm esn", 1400), ("chacha20-poly1305", 64), 
          ("aes-cbc hmac-sha-256", 64), ("aes-cbc hmac-sha-256", 1400), ("ah hmac-sha-256", 64), ("ah hmac-sha-256", 1400)]
 
 # what "type->input" and "type->output" are called in each implementation
+# type->input, and what encrypts: type->output, or with offload the device's turn
 FUNCTIONS = {
-    "module": {"esp": ("ipsec_input", "ipsec_esp_output"), "ah": ("ipsec_input", "ipsec_ah_output")},
-    "in-tree": {"esp": ("esp_input", "esp_output"), "ah": ("ah_input", "ah_output")},
+    ("module", False): {"esp": ("ipsec_input", "ipsec_esp_output"), "ah": ("ipsec_input", "ipsec_ah_output")},
+    ("module", True): {"esp": ("ipsec_input", "offload_xmit")},
+    ("in-tree", False): {"esp": ("esp_input", "esp_output"), "ah": ("ah_input", "ah_output")},
+    ("in-tree", True): {"esp": ("esp_input", "esp_xmit")},
 }
-MODULES = {"module": ["ipsec_v3"], "in-tree": ["esp4", "ah4"]}
+# like is compared with like: the core itself takes longer with offload, GSO or not
+MODULES = {("module", False): ["ipsec_v3 offload=0"], ("module", True): ["ipsec_v3"],
+           ("in-tree", False): ["esp4", "ah4"], ("in-tree", True): ["esp4", "ah4", "esp4_offload"]}
 
 
 def sh(command):
@@ -64,14 +69,16 @@ def network():
        " ip daddr 10.0.2.2 counter drop; }; }'")
 
 
-def load(impl):
-    other = "module" if impl == "in-tree" else "in-tree"
-    subprocess.run(["modprobe", "-r", *MODULES[other]], check=False, capture_output=True)
-    for name in MODULES[impl]:
-        sh(f"modprobe --ignore-install {name}")
-    for name in MODULES[other]:
+def load(impl, offload=False):
+    """This implementation and no other"""
+    names = sorted({words.split()[0] for wanted in MODULES.values() for words in wanted},
+                   key="esp4_offload".__ne__)	# which holds esp4
+    for name in names:
+        subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
         if os.path.exists(f"/sys/module/{name}"):
             sys.exit(f"bench: {name} is still loaded")
+    for words in MODULES[impl, offload]:
+        sh(f"modprobe --ignore-install {words}")
 
 
 def protect(suite):
@@ -138,13 +145,13 @@ def report(**values):
     print(json.dumps(values), flush=True)
 
 
-def measure(impl, suite, size):
+def measure(impl, offload, suite, size):
     protect(suite)
     pktgen(200, size)
     per_packet = pktgen(COUNT, size)
-    functions = FUNCTIONS[impl][SUITES[suite][0]]
+    functions = FUNCTIONS[impl, offload][SUITES[suite][0]]
     calls = traced(functions, size)
-    report(impl=impl, suite=suite, size=size, packet=round(per_packet),
+    report(impl=impl, offload=offload, suite=suite, size=size, packet=round(per_packet),
            input=calls[functions[0]], output=calls[functions[1]])
     unprotect()
 
@@ -161,11 +168,11 @@ def main():
         pktgen(200, size)
         report(impl="none", suite="plain forwarding", size=size, packet=round(pktgen(COUNT, size)),
                input=None, output=None)
-    for impl in ("in-tree", "module"):
-        load(impl)
+    for impl, offload in FUNCTIONS:
+        load(impl, offload)
         for suite, size in CASES:
-            if only in suite:
-                measure(impl, suite, size)
+            if only in suite and SUITES[suite][0] in FUNCTIONS[impl, offload]:
+                measure(impl, offload, suite, size)
 
 
 if __name__ == "__main__":

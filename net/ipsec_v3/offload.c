@@ -31,9 +31,9 @@
 #include "ipsec.h"
 #include "rx.h"
 
-static bool ipsec_offload = true;
+static bool ipsec_offload;
 module_param_named(offload, ipsec_offload, bool, 0444);
-MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
+MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default off)");
 
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)

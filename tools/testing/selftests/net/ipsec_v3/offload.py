@@ -540,4 +540,5 @@ def by_device():
 
 ktap.add("a device encrypts", by_device)
 
+impl.PARAMETERS["ipsec_v3"] = ["offload=1"]
 ktap.main(PAIR.start, PAIR.stop)

@@ -297,10 +297,12 @@ static struct sk_buff *offload_gro_receive(struct list_head *head, struct sk_buf
 
 	if (!esp || !(offload_by_nic(skb) || offload_gro_lookup(family, skb, esp)))
 		goto flush;
-	if (!pskb_pull(skb, skb_gro_offset(skb))) {
+	/* what GRO has looked at may still be in a page */
+	if (!pskb_may_pull(skb, skb_gro_offset(skb) + sizeof(*esp))) {
 		secpath_reset(skb);
 		goto flush;
 	}
+	__skb_pull(skb, skb_gro_offset(skb));
 	offload_gro_input(family, skb);
 	return ERR_PTR(-EINPROGRESS);
 

@@ -15,6 +15,7 @@ DKMS_FILES = Kbuild Makefile dkms.conf COPYING include net packaging/modprobe.d
 
 SETUP = tools/testing/vm/setup
 CHECK = tools/testing/check
+FAULTS = flight shortage reboot async life
 
 all: modules ## the module (same as modules)
 
@@ -47,11 +48,10 @@ check: ## everything that proves the module, on both stock kernels and the debug
 	@$(SETUP) all
 	@$(CHECK)
 
-faults: ## what goes wrong on a bad day, with packets in flight: on 6.12, and where memory fails on the debug kernel
+faults: ## what goes wrong on a bad day, with packets in flight: on the stock kernels, and where memory fails on the debug kernel
 	@$(SETUP) build vm debug
-	@$(CHECK) debug-kernel selftests-6.12/faults selftests-6.12/async selftests-6.12/life \
-		selftests-debug/faults selftests-debug/async selftests-debug/drops \
-		selftests-debug/refuse selftests-debug/life
+	@IPSEC_FAULTS=long $(CHECK) debug-kernel $(addprefix selftests-6.12/,$(FAULTS)) \
+		$(addprefix selftests-6.1/,$(FAULTS)) $(addprefix selftests-debug/,$(FAULTS) drops refuse)
 
 soak: ## load over a bad link, each datagram checked (IPSEC_MINUTES=30, IPSEC_FLOWS=10000)
 	@$(SETUP) build vm

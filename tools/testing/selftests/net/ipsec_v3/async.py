@@ -6,6 +6,7 @@ and everything may go while packets are under way (CVE-2026-31663).
 A full queue of cryptd is a reason to drop a packet and as such in drops.py.
 """
 
+import contextlib
 import os
 
 from lib import busy, cryptd, host, ktap, packet
@@ -165,4 +166,59 @@ for kind in busy.KINDS:
 
 if os.environ.get("IPSEC_SHORT"):
     del ktap.CASES[1::3], ktap.CASES[1::2]	# a third
+
+
+# -- a CPU goes, with what is queued on it -------------------------------------
+
+CPU = "/sys/devices/system/cpu/cpu1/online"
+
+
+def switch(value):
+    with open(CPU, "w", encoding="ascii") as file:
+        file.write(value)
+
+
+@contextlib.contextmanager
+def sending(on):
+    """Another process sends without a pause, from CPU 1 whenever that is there."""
+    child = os.fork()
+    if not child:
+        while True:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, {1})
+            with contextlib.suppress(OSError):
+                RIG.sockets.send(on.shape, bytes(500))
+    try:
+        yield
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def cpu_goes(kind, shape):
+    """Off and on again some times; what comes in meanwhile arrives."""
+    name, crypto_type, proto, suite = busy.KINDS[kind]
+    if not os.path.exists(CPU):
+        raise ktap.Skip("there is one CPU, or it cannot be taken away")
+    with cryptd.instance(f"cryptd({name})", name, crypto_type):
+        try:
+            on = Line(RIG, shape, suite(), proto, True, 4096, START)
+            with sending(on):
+                for n in range(0, 50, 10):
+                    switch("0")
+                    on.arrives(n + 1)
+                    switch("1")
+                    on.arrives(n + 2)
+            RIG.dut.wire.drain()
+        finally:
+            RIG.dut.flush()
+            RIG.sockets.drain()
+    busy.let_go()
+    on = Line(RIG, shape, suite(), proto, True, 64, START)
+    on.accepts(START + 1)
+    RIG.dut.flush()
+
+
+for kind in busy.KINDS:
+    ktap.add(f"a CPU goes with packets in flight: {kind}", cpu_goes, kind, V4)
 ktap.main(RIG.start, RIG.stop)

@@ -554,7 +554,7 @@ for shape in (V4, V6):
 # reasons that nothing outside the kernel can bring about
 WHY_NOT = {
     "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory; "
-                "faults.py has one that does",
+                "flight.py has one that does",
     "TxDevice": "a cipher that finishes later is not used at the device, but for the rare "
                 "packet for which SIMD registers are not free",
 }

@@ -1,0 +1,208 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packets under way, in queues or in a cipher that is late, while SAs expire, are updated,
+migrate, reach a limit or go, policies change, the link flaps; a cipher that fails.
+Afterwards traffic flows again, and nothing holds the module.
+
+Deletions, devices, namespaces and unloading in flight are in async.py.
+"""
+
+import contextlib
+import errno
+import time
+
+from lib import busy, host, impl, ktap, packet, xfrm
+from lib.busy import gone_in_flight, let_go
+from lib.faults import RIG, START, V4, V6, ends, line, one_of
+from lib.shape import PORT_DUT, PORT_PEER, TUNNEL
+from lib.suite import GCM, Combined
+
+# -- in flight: expiry, update, migration, policies ---------------------------------
+
+def expire(it):
+    """As when the time is up"""
+    for src, dst, spi in ends(it.on):
+        sa = xfrm.usersa(src, dst, spi, it.on.kind, it.on.shape.mode)
+        it.rig.dut.xfrm().request(xfrm.EXPIRE, sa + b"\1" + bytes(7))
+
+
+def update(it):
+    """With the same keys, as a key manager that changes a limit"""
+    words = it.on.peer.suite.words(**({"ah": True} if it.on.kind == "ah" else {}))
+    for src, dst, spi in ends(it.on):
+        it.rig.dut.ip(host.state_line(src, dst, spi, words, it.on.kind, it.on.shape.mode,
+                                      esn=True, window=4096, verb="update",
+                                      more="limit packet-hard 100000"))
+
+
+def all_arrive(it):
+    """Nothing that was under way is lost, nothing is counted twice."""
+    dut, out = it.rig.dut, len(it.packets[::3])
+    for (_, dst, spi), count in zip(ends(it.on), (out, len(it.packets))):
+        ktap.wait_for(lambda dst=dst, spi=spi, count=count: dut.state(
+            dst, spi, it.on.kind).packets == count, f"{count} packets of {spi:#x}", 60)
+    ktap.equal({n: v for n, v in dut.counters().items() if n.startswith("Xfrm")}, {},
+               "counters")
+
+
+def migrate(it):
+    """To another source address and back"""
+    shape = it.on.shape
+    ports = (shape.inner_there, shape.inner_here, PORT_PEER, PORT_DUT)
+    here, there = shape.here, shape.there
+    other = "10.0.0.99" if shape.outer == 4 else "fd00::99"
+    for old, new in ((there, other), (other, there)):
+        it.rig.dut.xfrm().migrate("in", xfrm.udp_selector(*ports), (old, here), (new, here),
+                                  shape.mode, it.on.kind)
+
+
+def still_flows(it):
+    """The same SA, beyond what was under way"""
+    seq = it.on.start + len(it.packets) + 1000
+    data = b"after all of that"
+    it.rig.dut.wire.send(it.on.seal(seq, data))
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if it.rig.sockets.receive(it.on.shape) == data:
+            return
+    ktap.fail("the datagram did not arrive")
+
+
+def delete_policies(it):
+    it.rig.dut.ip("xfrm policy flush")
+
+
+def block(it):
+    """The policy that lets in what the SA protects now blocks it."""
+    for direction in ("in", "out"):
+        it.rig.dut.ip(it.on.shape.policy(direction, rule="action block priority 0").replace(
+            "policy add", "policy update"))
+
+
+def flap(it):
+    """Down, and up again before the packets are done"""
+    it.rig.dut.ip("link set v0 down")
+    it.rig.dut.ip("link set v0 up")
+
+
+ACTIONS = {"SAs expire": (expire, None), "SAs are updated": (update, all_arrive),
+           "SAs migrate": (migrate, still_flows), "policies go": (delete_policies, None),
+           "policies block": (block, None), "the link flaps": (flap, None)}
+
+for _k, _kind in enumerate(busy.KINDS):
+    for _s, _shape in enumerate((V4, TUNNEL[3])):
+        for _a, (_name, (_action, _after)) in enumerate(ACTIONS.items()):
+            if _name == "SAs migrate" and _shape.mode == "transport":
+                continue	# 6.1 and 6.12 migrate tunnels
+            if one_of(6, _k, _a, 3 * _s):
+                ktap.add(f"in flight: {_name}, {_kind}, {_shape}", gone_in_flight, _kind,
+                         _shape, _action, _after)
+    if one_of(3, _k):
+        ktap.add(f"in flight: the limit is reached, {_kind}", lambda kind=_kind: gone_in_flight(
+            kind, V6, lambda it: None, more="limit packet-hard 50"))
+
+
+# -- a cipher that fails, or is late -------------------------------------------------
+
+FLAKY = "/sys/module/ipsec_v3_flaky/parameters"
+
+
+def flaky_set(**values):
+    for name, value in values.items():
+        with open(f"{FLAKY}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+
+@contextlib.contextmanager
+def flaky():
+    """While it is there a new SA with AES-GCM gets it."""
+    if impl.modprobe("ipsec_v3_flaky"):
+        raise ktap.Skip("there is no ipsec_v3_flaky, which tools/testing/vm/run builds")
+    try:
+        yield
+    finally:
+        flaky_set(error=0, late_ms=-1, late_error=0)
+        RIG.dut.flush()
+        RIG.sockets.drain()
+        ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_flaky"), "it unloads", 60)
+
+
+def not_taken(shape, error, rx, tx):
+    """Each packet is dropped and named, and the next is as good as any."""
+    with flaky():
+        on = line(shape, window=4096)
+        before = on.figures()
+        flaky_set(error=error)
+        for n in range(1, 11):
+            RIG.dut.wire.send(on.seal(START + n))
+        on.settle(before, {rx: 10, "XfrmInStateProtoError": 10,
+                           **({"failed": 10} if rx == "RxForged" else {})})
+        before = on.figures()
+        for _ in range(10):
+            with contextlib.suppress(OSError):	# the core may tell the sender
+                RIG.sockets.send(shape, b"one of ten")
+        on.settle(before, {tx: 10, "XfrmOutStateProtoError": 10})
+        flaky_set(error=0)
+        on.accepts(START + 1)
+        on.sends(11)
+
+
+def finished_late(shape, error, wanted):
+    """The same verdicts when they come later"""
+    with flaky():
+        on = line(shape, window=4096)
+        flaky_set(late_ms=20, late_error=error)
+        before = on.figures()
+        for n in range(1, 11):
+            RIG.dut.wire.send(on.seal(START + n))
+        on.settle(before, wanted, 30)
+        before = on.figures()
+        for _ in range(10):
+            RIG.sockets.send(shape, b"one of ten")
+        if error:
+            on.settle(before, {"TxCrypto": 10, "XfrmOutStateProtoError": 10}, 30)
+        else:
+            for _ in range(10):
+                on.opened(RIG.dut.wire.receive(packet.ESP), START)
+        flaky_set(late_ms=-1, late_error=0)
+        RIG.sockets.drain()
+        on.accepts(START + 11)
+        on.sends(11)
+
+
+def gone_before_late(shape, action):
+    """The SA, or all of it, is gone when the cipher finishes."""
+    with flaky():
+        flaky_set(late_ms=-1)
+        it = busy.Busy(Combined(GCM), "esp", shape)
+        try:
+            flaky_set(late_ms=300)
+            it.fill()
+            action(it)
+        finally:
+            it.flush()
+            it.stop()
+        let_go()
+
+
+for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
+    for _n, (_error, _rx, _tx) in enumerate((
+            (errno.EIO, "RxCrypto", "TxCrypto"), (errno.EINVAL, "RxCrypto", "TxCrypto"),
+            (errno.EBUSY, "RxCrypto", "TxBusy"), (errno.ENOSPC, "RxCrypto", "TxBusy"),
+            (errno.ENOMEM, "RxNoMemory", "TxNoMemory"))):
+        if one_of(3, _s, _n):
+            ktap.add(f"cipher: does not take it, {errno.errorcode[_error]}, {_shape}",
+                     not_taken, _shape, _error, _rx, _tx)
+    if one_of(3, _s):
+        ktap.add(f"cipher: late, {_shape}", finished_late, _shape, 0, {"packets": 10})
+        ktap.add(f"cipher: late and in vain, {_shape}", finished_late, _shape, errno.EIO,
+                 {"RxCrypto": 10, "XfrmInStateProtoError": 10})
+    for _n, (_name, _action) in enumerate((
+            ("the SAs are flushed", lambda it: it.rig.dut.flush()),
+            ("the device goes", lambda it: it.rig.dut.ip("link del v0")),
+            ("the namespace goes", lambda it: it.stop()))):
+        if one_of(3, _s, _n):
+            ktap.add(f"cipher: late, {_name}, {_shape}", gone_before_late, _shape, _action)
+
+ktap.CASE_SECONDS = 600
+ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

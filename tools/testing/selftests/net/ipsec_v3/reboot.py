@@ -1,0 +1,112 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Clocks that jump, and a peer, or this host, that comes back with numbers from before or
+from further up.  Nothing is delivered twice, and traffic flows again.
+"""
+
+import contextlib
+import time
+
+from lib import ktap
+from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, V4, V6, flows, line
+from lib.shape import SPI_IN, TUNNEL
+
+
+@contextlib.contextmanager
+def clock():
+    """Puts the clock right again."""
+    real, running = time.time(), time.monotonic()
+    try:
+        yield
+    finally:
+        time.clock_settime(time.CLOCK_REALTIME, real + time.monotonic() - running)
+
+
+def clock_jumps(kind, seconds):
+    """An SA without limits does not notice; nor does the budget for late packets."""
+    with clock():
+        on = line(kind=kind)
+        on.accepts(START + 1)
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+        on.accepts(START + 200)
+        on.sends(1)
+        on.does(LATE, START + 2)
+    RIG.dut.flush()
+
+
+def clock_kills(kind):
+    """A limit in time is one of the clock: a jump beyond it ends the SA, and a new one
+    is as good as any."""
+    with clock():
+        on = line(kind=kind, more="limit time-hard 600")
+        on.accepts(START + 1)
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + 1000)
+        for n in range(2, 5):
+            RIG.dut.wire.send(on.seal(START + n))
+    flows(kind=kind)
+
+
+for _kind in SUITES:
+    for _jump in (86400 * 365, -3600):
+        ktap.add(f"clock: jumps by {_jump} s, {_kind}", clock_jumps, _kind, _jump,
+                 intree_fails=LATE_FORGED)
+    ktap.add(f"clock: jumps over a limit, {_kind}", clock_kills, _kind)
+
+
+# -- a peer comes back, or we do -----------------------------------------------------------
+
+REPLAYED = {"XfrmInStateSeqError": 1, "replayed": 1}
+
+
+def peer_reboots(shape, kind):
+    """Stale: it sends numbers that it has used, and nothing is delivered twice.
+    Fresh: it goes on further up."""
+    on = line(shape, kind, 64)
+    for n in range(1, 71):
+        on.accepts(START + n)
+    for n in (10, 40, 69, 70):
+        on.does(REPLAYED, START + n)
+    on.does(LATE, START + 5)
+    on.accepts(START + 71)
+    on.accepts(START + 5000)
+
+
+def across_the_wrap(shape, kind):
+    """Our own window is restored from before 2^32, the peer is past it."""
+    stale, now = (68 << 32) - 100, (68 << 32) + 900
+    on = line(shape, kind, 64, stale)
+    on.accepts(now)
+    on.accepts(now + 1)
+    on.does(REPLAYED, now)
+
+
+def we_reboot(shape, kind):
+    """Restored stale, an old packet is new to us: what RFC 4303 5 asks of who restores.
+    Restored fresh, it is a replay; and both go on."""
+    on = line(shape, kind, 64)
+    old = START + 40
+    for number in range(1, 51):
+        on.accepts(START + number)
+    on = line(shape, kind, 64, START)		# stale
+    on.accepts(old)
+    on.accepts(START + 51)
+    on.sends(1)
+    on = line(shape, kind, 64, START + 51)	# fresh, with the marks
+    RIG.dut.xfrm().new_ae(shape.there, shape.here, SPI_IN, START + 51, 0, 64,
+                          (0xffffffff, 0xffffffff), kind)
+    for number in (START + 51, old):
+        on.does(REPLAYED, number)
+    on.accepts(START + 52)
+    on.sends(1)
+
+
+for _s, _shape in enumerate((V4, V6, TUNNEL[0], TUNNEL[3])):
+    for _kind in list(SUITES)[_s % 2:_s % 2 + 1] if SHORT else SUITES:
+        ktap.add(f"reboot: of the peer, {_kind} {_shape}", peer_reboots, _shape, _kind,
+                 intree_fails=LATE_FORGED)
+        ktap.add(f"reboot: ours, {_kind} {_shape}", we_reboot, _shape, _kind)
+        ktap.add(f"reboot: ours, over 2^32, {_kind} {_shape}", across_the_wrap, _shape, _kind)
+
+
+ktap.CASE_SECONDS = 600
+ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

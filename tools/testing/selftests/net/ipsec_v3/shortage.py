@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What there is too little of: memory, room in conntrack.  Afterwards traffic flows
+again, and nothing holds the module.
+
+A load or a new SA without memory is in life.py and refuse.py, each reason of a drop
+in drops.py.
+"""
+
+import contextlib
+import os
+import random
+import socket
+import subprocess
+
+from lib import host, ktap
+from lib.faults import RIG, SHORT, START, SUITES, V4, flows, line, one_of
+from lib.memory import NoMemory
+from lib.shape import TUNNEL
+
+BURST = 100 if SHORT else 400
+
+
+def both_ways(on, count=BURST):
+    """As good and as bad as it goes"""
+    for n in range(1, count + 1):
+        RIG.dut.wire.send(on.seal(on.start + n, bytes(random.randrange(1500))))
+        with contextlib.suppress(OSError):
+            RIG.sockets.send(on.shape, bytes(random.randrange(20000)))
+
+
+def short_of_memory(shape, kind, all_code):
+    """A part of the allocations fails: the packets' own, and then whoever's is next."""
+    on = line(shape, kind, 4096)
+    before = on.figures()
+    with NoMemory(10 if all_code else 30, all_code):
+        both_ways(on)
+    changed = on.since(before)
+    ktap.say(changed)
+    if not all_code:
+        ktap.check({"RxNoMemory", "TxNoMemory"} & set(changed), "nothing failed")
+    RIG.sockets.drain()
+    RIG.dut.wire.drain()
+    flows(shape, kind)
+
+
+for _s, _shape in enumerate((V4, TUNNEL[3])):
+    for _k, _kind in enumerate(SUITES):
+        for _all in filter(lambda wide, n=_s + _k: one_of(2, n, wide), (False, True)):
+            ktap.add(f"memory: {'a tenth of the kernel' if _all else 'a third of the module'}"
+                     f"'s allocations fail, {_kind} {_shape}", short_of_memory, _shape, _kind,
+                     _all)
+
+# Locked, or the kernel would take the program's own pages first, and read them again
+MCL_CURRENT = 1
+EATER = """
+import ctypes, mmap
+open("/proc/self/oom_score_adj", "w").write("1000")
+ctypes.CDLL(None).mlockall(3)
+held = []
+while True:
+    held.append(mmap.mmap(-1, 4 << 20))
+"""
+
+
+@ktap.case("memory: all of it is used up")
+def used_up():
+    """Until the kernel kills who does it"""
+    if os.path.exists("/sys/kernel/debug/kmemleak") or os.path.exists("/sys/kernel/debug/failslab"):
+        raise ktap.Skip("takes too long on the debug kernel")
+    on = line(window=4096)
+    sent = 0
+    host.LIBC.mlockall(MCL_CURRENT)
+    with subprocess.Popen(["/usr/bin/python3", "-c", EATER]) as eater:
+        while eater.poll() is None:
+            sent += 1
+            RIG.dut.wire.send(on.seal(START + sent, bytes(1000)))
+            with contextlib.suppress(OSError):
+                RIG.sockets.send(V4, bytes(9000))
+            if sent % 50 == 0:
+                RIG.sockets.drain()
+                RIG.dut.wire.drain()
+    host.LIBC.munlockall()
+    ktap.say(f"{sent} packets each way")
+    ktap.equal(eater.returncode, -9, "how the eater ended")
+    flows()
+
+
+# -- conntrack is full -------------------------------------------------------------------
+
+def nft(rules):
+    done = RIG.dut.run("nft", "-f", "-", input=rules, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT)
+    if done.returncode:
+        raise ktap.Skip(f"no nftables here: {done.stdout.strip()}")
+
+
+CONNTRACK = """table inet full {
+	chain early {
+		type filter hook prerouting priority -300
+		meta l4proto { esp, ah } notrack
+	}
+	chain late {
+		type filter hook input priority 0
+		ct state new accept
+	}
+}
+"""
+
+
+def connection():
+    """One that conntrack does not give up for another"""
+    with RIG.dut.inside():
+        listener = socket.create_server(("127.0.0.1", 0))
+        sock = socket.create_connection(listener.getsockname())
+    return listener, sock
+
+
+def refused_by_conntrack():
+    with RIG.dut.inside(), open("/proc/thread-self/net/stat/nf_conntrack", encoding="ascii") as file:
+        names, *rows = [line.split() for line in file]
+    return sum(int(row[names.index("drop")], 16) for row in rows)
+
+
+def full_conntrack(shape, kind):
+    """It has no room for what was inside: all of that is dropped behind the SA, which
+    counts it."""
+    limit = "/proc/sys/net/netfilter/nf_conntrack_max"
+    nft(CONNTRACK)
+    with open(limit, encoding="ascii") as file:
+        usual = file.read()
+    held = connection()
+    on = line(shape, kind, 4096)
+    try:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write("1")
+        before, refused = on.figures(), refused_by_conntrack()
+        for n in range(1, 51):
+            RIG.dut.wire.send(on.seal(START + n))
+        on.settle(before, {"packets": 50})
+        ktap.wait_for(lambda: refused_by_conntrack() == refused + 50, "conntrack drops 50")
+    finally:
+        with open(limit, "w", encoding="ascii") as file:
+            file.write(usual)
+        nft("delete table inet full")
+        for sock in held:
+            sock.close()
+    on.accepts(START + 51)
+    flows(shape, kind)
+
+
+for _s, _shape in enumerate((V4, TUNNEL[3])):
+    for _kind in list(SUITES)[_s:_s + 1] if SHORT else SUITES:
+        ktap.add(f"conntrack is full, {_kind} {_shape}", full_conntrack, _shape, _kind)
+
+ktap.CASE_SECONDS = 600
+ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

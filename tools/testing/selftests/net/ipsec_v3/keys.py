@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keys do not stay behind: the machine's memory, in use or free, is searched for them.
+
+What is the module's may hold no key: the copy that it makes for authenc, a request with
+what a cipher derives for one packet, the transform of an SA that is gone.  Not the
+module's, and not wiped by 6.1 and 6.12: the core's struct xfrm_algo and what netlink and
+`ip` made of it.  There the algorithm's name stands in front of the key.
+"""
+
+import contextlib
+import mmap
+import os
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+from lib import busy, cryptd, host, impl, ktap, packet
+from lib.line import Monopoly, Rig
+from lib.ram import MASK, Ram, Secret
+from lib.shape import TRANSPORT
+from lib.suite import CHACHA, GCM
+
+V4 = TRANSPORT[0]
+RIG = Rig()
+BURST = 20
+KEY_AND_SALT = 32 + 4		# RFC 7634 2
+
+
+def states(words, proto="esp"):
+    RIG.dut.ip(*V4.lines(words, proto))
+
+
+def gone():
+    """No SA any more, and none that waits to be freed"""
+    RIG.dut.flush()
+    RIG.sockets.drain()
+    busy.let_go()
+
+
+@contextlib.contextmanager
+def unloaded():
+    """The module is gone meanwhile."""
+    gone()
+    for module in reversed(impl.WANTED):
+        ktap.wait_for(lambda module=module: not impl.modprobe("-r", module), "it unloads")
+    try:
+        yield
+    finally:
+        ktap.equal(impl.load(), None, "loading again")
+
+
+def copies(secret):
+    return len(Ram().find(secret)[secret])
+
+
+@ktap.case("what is in memory is found, and nothing else")
+def found():
+    """Or the rest of this file proves nothing."""
+    secret, other, page = Secret(32), Secret(32), mmap.mmap(-1, 4096)
+    for n, octet in enumerate(secret.masked):
+        page[1000 + n] = octet ^ MASK
+    ktap.equal([len(fronts) for fronts in Ram().find(secret, other).values()], [1, 0],
+               "copies of both")
+
+
+# -- the key of an SA -----------------------------------------------------------------
+
+def nameless(secret, name):
+    """Copies outside of a struct xfrm_algo"""
+    fronts = Ram().find(secret)[secret]
+    left = [front for front in fronts if name.encode() not in front]
+    ktap.say(f"{len(fronts)} copies, {len(left)} of them without a name")
+    return len(left)
+
+
+def of_transform(name):
+    """It lies in the transform, and goes with it."""
+    secret = Secret(16)
+    states(f"aead {name} {secret.hex()}{os.urandom(4).hex()} 128")
+    ktap.check(nameless(secret, name), "the transform has no key?")
+    for _ in range(10):
+        RIG.sockets.send(V4, bytes(1000))
+        RIG.dut.wire.receive(packet.ESP)
+    gone()
+    ktap.equal(nameless(secret, name), 0, "copies that are not the core's")
+
+
+ktap.add("key: of AES-GCM, of an SA that is gone", of_transform, GCM)
+
+
+@ktap.case("key: for authenc, which refuses it")
+def refused():
+    """The copy is in a piece of 64 octets; of those the allocator writes to 32 to 39 when
+    it gets them back, and this is 12 to 31.  What the copy for an SA that is accepted was
+    in is used again before anybody could look."""
+    auth, enc = Secret(20), Secret(15)
+    in_a_row = Secret(octets=auth.masked[4:] + enc.masked[:4])
+    with contextlib.suppress(host.IpError):
+        states(f"auth-trunc hmac(sha1) {auth.hex()} 96 enc cbc(aes) {enc.hex()}")
+        ktap.fail("it takes a key of 15 octets")
+    ktap.equal(copies(in_a_row), 0, "copies")
+    gone()
+
+
+# -- the key of a packet ----------------------------------------------------------------
+
+def one_time_key(key, sent):
+    """Poly1305's for a packet (RFC 8439 2.6), masked by what is encrypted"""
+    nonce = bytes(4) + key[32:] + packet.split(sent)[2][8:16]
+    run = Cipher(algorithms.ChaCha20(key[:32], nonce), None).encryptor()
+    return Secret(octets=run.update(bytes([MASK]) * 64)[:32])
+
+
+def left_by(secrets):
+    """Keys that are somewhere"""
+    found = Ram().find(*secrets)
+    return sum(bool(fronts) for fronts in found.values())
+
+
+def cipher_and_packets(count, pause=contextlib.nullcontext):
+    """The one-time keys of packets that are sent, which are done"""
+    key = os.urandom(KEY_AND_SALT)
+    states(f"aead {CHACHA} 0x{key.hex()} 128")
+    with pause():
+        for _ in range(count):
+            RIG.sockets.send(V4, bytes(1000))
+    return [one_time_key(key, RIG.dut.wire.receive(packet.ESP)) for _ in range(count)]
+
+
+@ktap.case("request: keeps a key until the module is unloaded")
+def request():
+    secrets = cipher_and_packets(3)
+    ktap.check(left_by(secrets), "not even the last one's is in memory")
+    with unloaded():
+        ktap.equal(left_by(secrets), 0, "keys of packets")
+
+
+@ktap.case("request: of many at a time, each CPU keeps one")
+def requests():
+    with cryptd.instance(f"cryptd({CHACHA})", CHACHA):
+        try:
+            secrets = cipher_and_packets(BURST, Monopoly)
+        finally:
+            gone()
+        left = left_by(secrets)
+        ktap.say(f"{left} of {BURST} keys are left")
+        ktap.check(left <= os.sysconf("SC_NPROCESSORS_CONF"), f"keys of {left} packets are left")
+    with unloaded():
+        ktap.equal(left_by(secrets), 0, "keys of packets")
+
+
+if __name__ == "__main__":
+    ktap.CASE_SECONDS = 600
+    ktap.main(RIG.start, RIG.stop)

@@ -26,38 +26,33 @@ static void ah_tx_header(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	memset(ah->auth_data, 0, sa->hdrlen - sizeof(*ah));
 }
 
+static struct ipsec_req *ah_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	u64 seq = ipsec_tx_seq(skb);
+	struct ipsec_req *req;
+
+	if (unlikely(!ipsec_tx_fits(sa, skb, 0)))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG));
+	if (unlikely(skb_cow_head(skb, 0)))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM));
+
+	__skb_push(skb, -skb_network_offset(skb));
+	ah_tx_header(sa, skb, seq);
+	req = ipsec_ah_map(sa, skb, seq, true);
+	if (!IS_ERR(req))
+		return req;
+	return ERR_PTR(ipsec_drop(sa, seq, PTR_ERR(req) == -ENOMEM ?
+				  IPSEC_DROP_TX_NOMEM : IPSEC_DROP_TX_HEADER));
+}
+
 static void ah_tx_finish(struct ipsec_req *req)
 {
 	ipsec_ah_restore(req);
 	memcpy(ip_auth_hdr(req->skb)->auth_data, req->icv, req->sa->icvlen);
 }
 
-/**
- * ipsec_ah_output() - type->output of AH
- * @x: the SA
- * @skb: the payload; the transport header is where AH goes, the mac header
- *	points at the byte that names the next header
- *
- * Context: any; does not sleep.
- * Return: 0, -errno (the skb stays the core's), or -EINPROGRESS (it is ours
- * until xfrm_output_resume()).
- */
-int ipsec_ah_output(struct xfrm_state *x, struct sk_buff *skb)
-{
-	struct ipsec_sa *sa = ipsec_sa(x);
-	u64 seq = ipsec_tx_seq(skb);
-	struct ipsec_req *req;
-
-	if (unlikely(!ipsec_tx_fits(sa, skb, 0)))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
-	if (unlikely(skb_cow_head(skb, 0)))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
-
-	__skb_push(skb, -skb_network_offset(skb));
-	ah_tx_header(sa, skb, seq);
-	req = ipsec_ah_map(sa, skb, seq, true);
-	if (IS_ERR(req))
-		return ipsec_drop(sa, seq, PTR_ERR(req) == -ENOMEM ?
-				  IPSEC_DROP_TX_NOMEM : IPSEC_DROP_TX_HEADER);
-	return ipsec_tx_run(req, ipsec_req_digest, ah_tx_finish);
-}
+const struct ipsec_tx_ops ipsec_ah_tx = {
+	.prepare	= ah_tx_prepare,
+	.run		= ipsec_req_digest,
+	.finish		= ah_tx_finish,
+};

@@ -10,7 +10,6 @@
  * @skb: the packet, ours until the request is done
  * @stash: RX: untouched copy for a second try, or NULL
  * @done: called when the crypto API finishes the request later; puts it
- * @finish: TX: completes the packet after success
  * @wait: set while ipsec_req_wait() runs the request, NULL otherwise
  * @seq: full sequence number
  * @len: bytes of the packet that are mapped
@@ -29,7 +28,6 @@ struct ipsec_req {
 	struct sk_buff		*skb;
 	struct sk_buff		*stash;
 	void			(*done)(struct ipsec_req *req, int err);
-	void			(*finish)(struct ipsec_req *req);
 	struct crypto_wait	*wait;
 	u64			seq;
 	unsigned int		len;

@@ -39,6 +39,8 @@ struct ipsec_sa;
 	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1)") \
 	X(RX_CRYPTO, "RxCrypto", EIO, XFRMINSTATEPROTOERROR, core,	\
 	  "the crypto driver failed or had no room in its queue")	\
+	X(RX_QUEUE, "RxQueueFull", ENOBUFS, XFRMINSTATEPROTOERROR, core, \
+	  "more packets of the SA wait than the CPUs can process")	\
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\
 	  "no memory to receive the packet")				\
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \
@@ -53,6 +55,8 @@ struct ipsec_sa;
 	  "the crypto driver had no room in its queue")			\
 	X(TX_DEVICE, "TxDevice", ENETDOWN, XFRMOUTSTATEPROTOERROR, here, \
 	  "the device went down while the packet was being encrypted")	\
+	X(TX_QUEUE, "TxQueueFull", ENOBUFS, XFRMOUTSTATEPROTOERROR, core, \
+	  "more packets of the SA wait than the CPUs can process")	\
 	X(TX_NOMEM, "TxNoMemory", ENOMEM, XFRMOUTSTATEPROTOERROR, core,	\
 	  "no memory to send the packet")
 
@@ -68,8 +72,12 @@ struct ipsec_sa;
 	  "windows moved to a verified higher sequence number (RFC 4303 A3)") \
 	X(RX_MAPPING, "RxMapping",					\
 	  "packets from a NAT mapping that is not the SA's (RFC 3947)")	\
+	X(RX_SPREAD, "RxSpread",						\
+	  "packets that the CPU which received them left to others")	\
 	X(RX_COPIED, "RxCopied",					\
 	  "packets copied because their memory was not ours to write into") \
+	X(TX_SPREAD, "TxSpread",						\
+	  "packets that the CPU which sent them left to others")	\
 	X(TX_COPIED, "TxCopied",					\
 	  "packets copied because their memory was not ours to write into")
 

@@ -100,27 +100,21 @@ static struct ipsec_req *esp_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb
 	return req;
 }
 
-/**
- * ipsec_esp_output() - type->output of ESP
- * @x: the SA
- * @skb: the payload; the transport header is where ESP (or UDP) goes, the mac
- *	header points at the byte that names the next header
- *
- * Context: any; does not sleep.
- * Return: 0, -errno (the skb stays the core's), or -EINPROGRESS (it is ours
- * until xfrm_output_resume()).
- */
-int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb)
+static struct ipsec_req *esp_tx_output(struct ipsec_sa *sa, struct sk_buff *skb)
 {
-	struct ipsec_sa *sa = ipsec_sa(x);
 	struct ipsec_req *req = esp_tx_prepare(sa, skb, ipsec_tx_seq(skb),
-					       esp_tx_tfc(x, skb), *skb_mac_header(skb));
+					       esp_tx_tfc(sa->x, skb), *skb_mac_header(skb));
 
-	if (IS_ERR(req))
-		return PTR_ERR(req);
-	*skb_mac_header(skb) = x->encap ? IPPROTO_UDP : IPPROTO_ESP;
-	return ipsec_tx_run(req, ipsec_req_encrypt, esp_tx_finish);
+	if (!IS_ERR(req))
+		*skb_mac_header(skb) = sa->x->encap ? IPPROTO_UDP : IPPROTO_ESP;
+	return req;
 }
+
+const struct ipsec_tx_ops ipsec_esp_tx = {
+	.prepare	= esp_tx_output,
+	.run		= ipsec_req_encrypt,
+	.finish		= esp_tx_finish,
+};
 
 /* what the core writes into the IP header when type->output returns */
 static void esp_tx_outer(struct ipsec_sa *sa, struct sk_buff *skb)
@@ -131,31 +125,28 @@ static void esp_tx_outer(struct ipsec_sa *sa, struct sk_buff *skb)
 }
 
 /**
- * ipsec_esp_xmit() - encrypt a packet that is already on its way to a device
+ * ipsec_esp_tx_device() - the same for a packet that is already on its way to a device
  * @sa: the SA
  * @skb: the payload; the transport header is where ESP goes, the IP header names
- *	ESP
- * @seq: its sequence number
- * @next_header: what the payload is
+ *	ESP, and the secpath what the payload is
  *
  * Context: BH off; does not sleep.
- * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
- * ours, and leaves by xfrm_dev_resume()).
+ * Return: a request ready to run, or an ERR_PTR that is counted.
  */
-int ipsec_esp_xmit(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header)
+struct ipsec_req *ipsec_esp_tx_device(struct ipsec_sa *sa, struct sk_buff *skb)
 {
-	struct ipsec_req *req = esp_tx_prepare(sa, skb, seq, 0, next_header);
+	struct ipsec_req *req = esp_tx_prepare(sa, skb, ipsec_tx_seq(skb), 0,
+					       xfrm_offload(skb)->proto);
 
-	if (IS_ERR(req))
-		return PTR_ERR(req);
-	esp_tx_outer(sa, skb);
-	return ipsec_tx_run_device(req, ipsec_req_encrypt, esp_tx_finish);
+	if (!IS_ERR(req))
+		esp_tx_outer(sa, skb);
+	return req;
 }
 
 /**
  * ipsec_esp_offer() - complete a packet that the device itself will encrypt
  * @sa: the SA
- * @skb: as for ipsec_esp_xmit(); a GSO packet gets its trailers from the device
+ * @skb: as for ipsec_esp_tx_device(); a GSO packet gets its trailers from the device
  * @seq: its sequence number
  * @next_header: what the payload is
  *

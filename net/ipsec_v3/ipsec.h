@@ -12,6 +12,7 @@
 #include <net/xfrm.h>
 
 #include "drop.h"
+#include "lane.h"
 
 #define IPSEC_IV_MAX	16	/* longest IV of any cipher that xfrm names */
 #define IPSEC_ICV_MAX	64	/* HMAC-SHA-512, untruncated */
@@ -76,6 +77,21 @@ struct ipsec_rx_ops {
 extern const struct ipsec_rx_ops ipsec_esp_rx, ipsec_ah_rx;
 
 /**
+ * struct ipsec_tx_ops - the steps of sending that ESP and AH do differently
+ * @prepare: write what the protocol adds and map it; a request ready to run, or an
+ *	ERR_PTR whose cause is counted already. Leaves the skb to the caller
+ * @run: start the crypto operation: 0, -EINPROGRESS or -errno
+ * @finish: complete the packet after success
+ */
+struct ipsec_tx_ops {
+	struct ipsec_req	*(*prepare)(struct ipsec_sa *sa, struct sk_buff *skb);
+	int			(*run)(struct ipsec_req *req);
+	void			(*finish)(struct ipsec_req *req);
+};
+
+extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
+
+/**
  * struct ipsec_sa - what this module keeps for one SA
  * @type: x->type points here, so that container_of() leads from an xfrm state
  *	to this object; a copy of @core_type
@@ -85,6 +101,7 @@ extern const struct ipsec_rx_ops ipsec_esp_rx, ipsec_ah_rx;
  * @aead: ESP's keyed transform, also x->data as the core requires
  * @ahash: AH's keyed transform
  * @rx: how a received packet of this protocol is opened
+ * @tx: how a packet of this protocol is made
  * @hdrlen: bytes of protocol header in front of the payload: ESP with its IV,
  *	or AH with its padded ICV
  * @reqsize: bytes of the transform's own request
@@ -100,6 +117,7 @@ extern const struct ipsec_rx_ops ipsec_esp_rx, ipsec_ah_rx;
  * @iv_next: next value of the IV counter
  * @icv_failures: consecutive packets that failed their ICV
  * @budget: second tries that this SA may still cost
+ * @lane: its packets on their way over several CPUs
  * @counters: those of the namespace, which outlives its SAs' packets
  * @counts: this SA's own, one per enum ipsec_count
  */
@@ -113,6 +131,7 @@ struct ipsec_sa {
 		struct crypto_ahash	*ahash;
 	};
 	const struct ipsec_rx_ops	*rx;
+	const struct ipsec_tx_ops	*tx;
 	u32				reqsize;
 	u16				hdrlen;
 	u8				ivlen;
@@ -127,6 +146,7 @@ struct ipsec_sa {
 	atomic64_t			iv_next;
 	atomic_t			icv_failures;
 	struct ipsec_budget		budget;
+	struct ipsec_lane		lane;
 	struct ipsec_counters __percpu	*counters;
 	atomic_t			counts[IPSEC_COUNT_MAX];
 };
@@ -147,6 +167,12 @@ static inline u64 ipsec_tx_seq(struct sk_buff *skb)
 {
 	return (u64)XFRM_SKB_CB(skb)->seq.output.hi << 32 |
 	       XFRM_SKB_CB(skb)->seq.output.low;
+}
+
+static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
+{
+	XFRM_SKB_CB(skb)->seq.output.hi = seq >> 32;
+	XFRM_SKB_CB(skb)->seq.output.low = seq;
 }
 
 /**
@@ -214,11 +240,9 @@ int ipsec_suite_ah(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
 int ipsec_suite_defers(struct ipsec_sa *sa);
 void ipsec_suite_free(struct ipsec_sa *sa);
 
-/* esp_tx.c, ah_tx.c, rx.c */
-int ipsec_esp_output(struct xfrm_state *x, struct sk_buff *skb);
-int ipsec_esp_xmit(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header);
+/* esp_tx.c, tx.c, rx.c */
 int ipsec_esp_offer(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header);
-int ipsec_ah_output(struct xfrm_state *x, struct sk_buff *skb);
+int ipsec_output(struct xfrm_state *x, struct sk_buff *skb);
 int ipsec_input(struct xfrm_state *x, struct sk_buff *skb);
 
 /* room.c */

@@ -10,6 +10,7 @@
 
 #include "crypt.h"
 #include "ipsec.h"
+#include "lane.h"
 
 /* What we register for a protocol of a family; the core's slots are per family,
  * so the same description may stand in both.
@@ -21,7 +22,7 @@ static const struct xfrm_type esp_type = {
 	.init_state	= ipsec_esp_init_state,
 	.destructor	= ipsec_sa_destroy,
 	.input		= ipsec_input,
-	.output		= ipsec_esp_output,
+	.output		= ipsec_output,
 };
 
 static const struct xfrm_type ah_type = {
@@ -31,7 +32,7 @@ static const struct xfrm_type ah_type = {
 	.init_state	= ipsec_ah_init_state,
 	.destructor	= ipsec_sa_destroy,
 	.input		= ipsec_input,
-	.output		= ipsec_ah_output,
+	.output		= ipsec_output,
 };
 
 /**
@@ -157,6 +158,16 @@ static void crypt_teardown(const struct ipsec_step *step)
 	ipsec_crypt_teardown();
 }
 
+static int lane_setup(const struct ipsec_step *step)
+{
+	return ipsec_lane_setup();
+}
+
+static void lane_teardown(const struct ipsec_step *step)
+{
+	ipsec_lane_teardown();
+}
+
 static int netns_setup(const struct ipsec_step *step)
 {
 	return ipsec_netns_setup();
@@ -179,6 +190,7 @@ static void guard_teardown(const struct ipsec_step *step)
 
 static const struct ipsec_step steps[] = {
 	{ crypt_setup, crypt_teardown },
+	{ lane_setup, lane_teardown },
 	{ netns_setup, netns_teardown },
 	{ guard_setup, guard_teardown },
 	{ claim_setup, claim_teardown, &ipsec_family4, &esp_type },

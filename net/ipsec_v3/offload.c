@@ -30,6 +30,7 @@
 
 #include "ipsec.h"
 #include "rx.h"
+#include "tx.h"
 
 static bool ipsec_offload;
 module_param_named(offload, ipsec_offload, bool, 0444);
@@ -183,19 +184,18 @@ static int offload_to_device(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, 
 static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_features_t features)
 {
 	struct xfrm_offload *xo = xfrm_offload(skb);
-	u8 next_header;
 	u64 seq;
 	int err;
 
 	if (unlikely(!xo))
 		return -EINVAL;
 	seq = offload_seq(xo, ip_esp_hdr(skb));
-	next_header = xo->proto;
 	if (offload_by_device(x, skb, features))
-		return offload_to_device(ipsec_sa(x), skb, seq, next_header);
+		return offload_to_device(ipsec_sa(x), skb, seq, xo->proto);
 
 	xo->flags |= CRYPTO_FALLBACK;
-	err = ipsec_esp_xmit(ipsec_sa(x), skb, seq, next_header);
+	ipsec_tx_seq_set(skb, seq);
+	err = ipsec_output_device(ipsec_sa(x), skb);
 	if (likely(!err))
 		secpath_reset(skb);
 	return err;

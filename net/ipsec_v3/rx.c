@@ -11,6 +11,8 @@
 #include "rx.h"
 #include "window.h"
 
+#define RX_REPLACED	(-EALREADY)
+
 /**
  * ipsec_rx_strip() - take off the outer protocol header
  * @sa: the SA
@@ -59,6 +61,18 @@ static void rx_route(struct ipsec_sa *sa, struct sk_buff *skb)
 	rcu_read_unlock();
 }
 
+/* what is done in the order of arrival, as a dummy packet moves the window */
+static int rx_accept(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
+{
+	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
+		ipsec_window_dummy(sa, skb, ipsec_rx_seq(skb));
+		return rx_consume(skb);
+	}
+	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
+		rx_route(sa, skb);
+	return nexthdr;
+}
+
 /**
  * ipsec_rx_finish() - a verified packet becomes its payload
  * @sa: the SA
@@ -71,15 +85,7 @@ static void rx_route(struct ipsec_sa *sa, struct sk_buff *skb)
  */
 int ipsec_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
-	int nexthdr = sa->rx->finish(sa, skb, seq);
-
-	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
-		ipsec_window_dummy(sa, skb, seq);
-		return rx_consume(skb);
-	}
-	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
-		rx_route(sa, skb);
-	return nexthdr;
+	return rx_accept(sa, skb, sa->rx->finish(sa, skb, seq));
 }
 
 /**
@@ -112,8 +118,10 @@ static int rx_failed(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, int err)
 			  IPSEC_DROP_RX_NOMEM : IPSEC_DROP_RX_CRYPTO);
 }
 
-/* puts the request; the skb is gone on -EINPROGRESS, else still the core's */
-static int rx_done(struct ipsec_req *req, int err)
+/* Puts the request. The next header, -errno that is counted, or RX_REPLACED when a copy
+ * awaits a second try instead. The skb stays the caller's.
+ */
+static int rx_opened(struct ipsec_req *req, int err)
 {
 	struct sk_buff *skb = req->skb, *stash = req->stash;
 	struct ipsec_sa *sa = req->sa;
@@ -122,11 +130,8 @@ static int rx_done(struct ipsec_req *req, int err)
 	err = rx_verdict(req, err);
 	ipsec_req_put(req);
 
-	if (unlikely(stash && err == -EBADMSG && ipsec_late_queue(sa, stash))) {
-		/* the device reference went with the stash */
-		consume_skb(skb);
-		return -EINPROGRESS;
-	}
+	if (unlikely(stash && err == -EBADMSG && ipsec_late_queue(sa, stash)))
+		return RX_REPLACED;
 	if (unlikely(stash))
 		kfree_skb(stash);
 	if (unlikely(err))
@@ -134,17 +139,77 @@ static int rx_done(struct ipsec_req *req, int err)
 
 	if (unlikely(atomic_read(&sa->icv_failures)))
 		atomic_set(&sa->icv_failures, 0);
-	return ipsec_rx_finish(sa, skb, seq);
+	return sa->rx->finish(sa, skb, seq);
 }
 
-static void rx_resume(struct ipsec_req *req, int err)
+/* what rx_opened() says of a packet, or -EINPROGRESS, and then @done follows */
+static int rx_open(struct ipsec_sa *sa, struct sk_buff *skb,
+		   void (*done)(struct ipsec_req *req, int err))
 {
-	struct sk_buff *skb = req->skb;
-	int nexthdr = rx_done(req, err);
+	u64 seq = ipsec_rx_seq(skb);
+	struct sk_buff *stash = ipsec_late_stash(sa, skb, seq);
+	struct ipsec_req *req = sa->rx->prepare(sa, skb, seq);
+	int err;
+
+	if (IS_ERR(req)) {
+		kfree_skb(stash);
+		return PTR_ERR(req);
+	}
+	req->stash = stash;
+	req->done = done;
+	skb->ip_summed = CHECKSUM_NONE;
+
+	err = ipsec_req_run(req, sa->rx->run);
+	return err == -EINPROGRESS ? err : rx_opened(req, err);
+}
+
+/* the skb is gone on -EINPROGRESS, else still the core's */
+static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
+{
+	if (likely(result >= 0))
+		return rx_accept(sa, skb, result);
+	if (result != RX_REPLACED)
+		return result;
+	/* the device reference went with the stash */
+	consume_skb(skb);
+	return -EINPROGRESS;
+}
+
+static void rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
+{
+	int nexthdr = rx_close(sa, skb, result);
 
 	if (nexthdr != -EINPROGRESS)
 		xfrm_input_resume(skb, nexthdr);
 }
+
+static void rx_resume(struct ipsec_req *req, int err)
+{
+	struct ipsec_sa *sa = req->sa;
+	struct sk_buff *skb = req->skb;
+
+	rx_deliver(sa, skb, rx_opened(req, err));
+}
+
+static void rx_lane_done(struct ipsec_req *req, int err)
+{
+	struct ipsec_sa *sa = req->sa;
+	struct sk_buff *skb = req->skb;
+
+	ipsec_lane_done(sa, skb, rx_opened(req, err));
+}
+
+static int rx_lane_work(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	return rx_open(sa, skb, rx_lane_done);
+}
+
+const struct ipsec_lane_job ipsec_rx_job = {
+	.full		= IPSEC_DROP_RX_QUEUE,
+	.spread		= IPSEC_EVENT_RX_SPREAD,
+	.work		= rx_lane_work,
+	.deliver	= rx_deliver,
+};
 
 /**
  * ipsec_input() - type->input of ESP and AH
@@ -158,21 +223,12 @@ static void rx_resume(struct ipsec_req *req, int err)
 int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct ipsec_sa *sa = ipsec_sa(x);
-	u64 seq = ipsec_rx_seq(skb);
-	struct sk_buff *stash = ipsec_late_stash(sa, skb, seq);
-	struct ipsec_req *req = sa->rx->prepare(sa, skb, seq);
-	int err;
+	int result;
 
-	if (IS_ERR(req)) {
-		kfree_skb(stash);
-		return PTR_ERR(req);
-	}
-	req->stash = stash;
-	req->done = rx_resume;
-	skb->ip_summed = CHECKSUM_NONE;
-
-	err = ipsec_req_run(req, sa->rx->run);
-	return err == -EINPROGRESS ? err : rx_done(req, err);
+	if (unlikely(ipsec_lane_open(sa)))
+		return ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
+	result = rx_open(sa, skb, rx_resume);
+	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
 }
 
 /**

@@ -59,6 +59,7 @@ static struct ipsec_sa *sa_alloc(struct xfrm_state *x)
 	sa->resync = sa->esn && (READ_ONCE(ipsec_resync) ||
 				 x->props.extra_flags & IPSEC_V3_XFLAG_RESYNC);
 	ipsec_budget_init(&sa->budget);
+	ipsec_lane_init(&sa->lane);
 	get_random_bytes(&sa->iv_salt, sizeof(sa->iv_salt));
 	return sa;
 }
@@ -81,6 +82,7 @@ static void sa_reserve(struct ipsec_sa *sa)
 }
 
 static int sa_init(struct xfrm_state *x, const struct ipsec_rx_ops *rx,
+		   const struct ipsec_tx_ops *tx,
 		   int (*suite)(struct ipsec_sa *sa, struct netlink_ext_ack *extack),
 		   struct netlink_ext_ack *extack)
 {
@@ -95,6 +97,7 @@ static int sa_init(struct xfrm_state *x, const struct ipsec_rx_ops *rx,
 		return -ENOMEM;
 	}
 	sa->rx = rx;
+	sa->tx = tx;
 	err = suite(sa, extack);
 	if (err) {
 		kfree(sa);
@@ -120,7 +123,7 @@ int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 	x->data = NULL;
 	x->props.header_len = 0;
 	err = ipsec_encap_setup(x, extack) ?:
-	      sa_init(x, &ipsec_esp_rx, ipsec_suite_esp, extack);
+	      sa_init(x, &ipsec_esp_rx, &ipsec_esp_tx, ipsec_suite_esp, extack);
 	if (err)
 		return err;
 	x->data = ipsec_sa(x)->aead;
@@ -148,7 +151,7 @@ int ipsec_ah_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 		NL_SET_ERR_MSG(extack, "AH cannot be encapsulated");
 		return -EINVAL;
 	}
-	err = sa_init(x, &ipsec_ah_rx, ipsec_suite_ah, extack);
+	err = sa_init(x, &ipsec_ah_rx, &ipsec_ah_tx, ipsec_suite_ah, extack);
 	if (!err)
 		x->data = ipsec_sa(x)->ahash;
 	return err;
@@ -169,6 +172,7 @@ void ipsec_sa_destroy(struct xfrm_state *x)
 	sa = ipsec_sa(x);
 	x->type = sa->core_type;
 	x->data = NULL;
+	ipsec_lane_fini(&sa->lane);
 	ipsec_suite_free(sa);
 	kfree_sensitive(sa);
 }

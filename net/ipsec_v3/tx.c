@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Sending, for both protocols: run the request, finish the packet, hand it on. */
+#include <net/sch_generic.h>
+
+#include "esp.h"
 #include "tx.h"
 
 /**
@@ -22,7 +25,7 @@ static int tx_done(struct ipsec_req *req, int err)
 	u64 seq = req->seq;
 
 	if (likely(!err))
-		req->finish(req);
+		sa->tx->finish(req);
 	ipsec_req_put(req);
 
 	switch (err) {
@@ -38,25 +41,77 @@ static int tx_done(struct ipsec_req *req, int err)
 	}
 }
 
-static void tx_resume(struct ipsec_req *req, int err)
+/* 0, -errno that is counted, or -EINPROGRESS, and then @done follows */
+static int tx_run(struct ipsec_req *req, void (*done)(struct ipsec_req *req, int err))
 {
-	struct sk_buff *skb = req->skb;
+	int err;
 
-	err = tx_done(req, err);
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	req->done = done;
+	err = ipsec_req_run(req, req->sa->tx->run);
+	return err == -EINPROGRESS ? err : tx_done(req, err);
+}
+
+static void tx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int err)
+{
 	xfrm_output_resume(skb_to_full_sk(skb), skb, err);
 }
 
-/* The SA may go with the secpath; a device that went down meanwhile takes no more. */
-static void tx_resume_device(struct ipsec_req *req, int err)
+static void tx_resume(struct ipsec_req *req, int err)
 {
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
-	struct net_device *dev = skb->dev;
-	u64 seq = req->seq;
 
-	err = tx_done(req, err);
+	tx_deliver(sa, skb, tx_done(req, err));
+}
+
+static void tx_lane_done(struct ipsec_req *req, int err)
+{
+	struct ipsec_sa *sa = req->sa;
+	struct sk_buff *skb = req->skb;
+
+	ipsec_lane_done(sa, skb, tx_done(req, err));
+}
+
+static int tx_lane_work(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	return tx_run(sa->tx->prepare(sa, skb), tx_lane_done);
+}
+
+const struct ipsec_lane_job ipsec_tx_job = {
+	.full		= IPSEC_DROP_TX_QUEUE,
+	.spread		= IPSEC_EVENT_TX_SPREAD,
+	.work		= tx_lane_work,
+	.deliver	= tx_deliver,
+};
+
+/**
+ * ipsec_output() - type->output of ESP and AH
+ * @x: the SA
+ * @skb: the payload; the transport header is where ESP, UDP or AH goes, the mac
+ *	header points at the byte that names the next header
+ *
+ * Context: any; does not sleep.
+ * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
+ * ours until xfrm_output_resume()).
+ */
+int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
+{
+	struct ipsec_sa *sa = ipsec_sa(x);
+
+	if (unlikely(ipsec_lane_open(sa)))
+		return ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
+	return tx_run(sa->tx->prepare(sa, skb), tx_resume);
+}
+
+/* The SA may go with the secpath; a device that went down meanwhile takes no more. */
+static void tx_deliver_device(struct ipsec_sa *sa, struct sk_buff *skb, int err)
+{
+	struct net_device *dev = skb->dev;
+
 	if (likely(!err) && unlikely(!netif_running(dev)))
-		err = ipsec_drop(sa, seq, IPSEC_DROP_TX_DEVICE);
+		err = ipsec_drop(sa, ipsec_tx_seq(skb), IPSEC_DROP_TX_DEVICE);
 	if (unlikely(err)) {
 		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
 		kfree_skb(skb);
@@ -68,52 +123,59 @@ static void tx_resume_device(struct ipsec_req *req, int err)
 	dev_put(dev);
 }
 
-static int tx_start(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
-		    void (*finish)(struct ipsec_req *req))
+static void tx_resume_device(struct ipsec_req *req, int err)
 {
-	int err;
+	struct ipsec_sa *sa = req->sa;
+	struct sk_buff *skb = req->skb;
 
-	req->finish = finish;
-	err = ipsec_req_run(req, run);
-	return err == -EINPROGRESS ? err : tx_done(req, err);
+	tx_deliver_device(sa, skb, tx_done(req, err));
+}
+
+static int tx_lane_work_device(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	return tx_run(ipsec_esp_tx_device(sa, skb), tx_lane_done);
+}
+
+const struct ipsec_lane_job ipsec_tx_device_job = {
+	.full		= IPSEC_DROP_TX_QUEUE,
+	.spread		= IPSEC_EVENT_TX_SPREAD,
+	.work		= tx_lane_work_device,
+	.deliver	= tx_deliver_device,
+};
+
+/* A device without a queue tells the sender that a packet which comes later was lost. */
+static bool tx_has_queue(const struct net_device *dev)
+{
+	bool has;
+
+	rcu_read_lock();
+	has = rcu_dereference(netdev_get_tx_queue(dev, 0)->qdisc)->enqueue;
+	rcu_read_unlock();
+	return has;
 }
 
 /**
- * ipsec_tx_run() - the last step of type->output
- * @req: mapped request, consumed
- * @run: the crypto operation
- * @finish: completes the packet once @run has succeeded
+ * ipsec_output_device() - likewise for a packet on its way to a device
+ * @sa: the SA
+ * @skb: the packet, its sequence number where the core leaves it for type->output
  *
- * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
- * ours until the core gets it back).
- */
-int ipsec_tx_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
-		 void (*finish)(struct ipsec_req *req))
-{
-	req->done = tx_resume;
-	return tx_start(req, run, finish);
-}
-
-/**
- * ipsec_tx_run_device() - likewise for a packet on its way to a device
- * @req: mapped request, consumed
- * @run: the crypto operation
- * @finish: completes the packet once @run has succeeded
+ * The packet holds its device while the crypto API or a lane has it; nobody else
+ * does.
  *
- * The packet holds its device while the crypto API has it; nobody else does.
- *
+ * Context: BH off; does not sleep.
  * Return: 0, -errno (counted; the skb stays the core's), or -EINPROGRESS (it is
  * ours, and leaves by xfrm_dev_resume()).
  */
-int ipsec_tx_run_device(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
-			void (*finish)(struct ipsec_req *req))
+int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 {
-	struct net_device *dev = req->skb->dev;
+	struct net_device *dev = skb->dev;
 	int err;
 
 	dev_hold(dev);
-	req->done = tx_resume_device;
-	err = tx_start(req, run, finish);
+	if (unlikely(ipsec_lane_open(sa)) && tx_has_queue(dev))
+		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
+	else
+		err = tx_run(ipsec_esp_tx_device(sa, skb), tx_resume_device);
 	if (likely(err != -EINPROGRESS))
 		dev_put(dev);
 	return err;

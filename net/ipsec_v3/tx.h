@@ -5,9 +5,6 @@
 #include "crypt.h"
 
 bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff *skb, unsigned int tail);
-int ipsec_tx_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
-		 void (*finish)(struct ipsec_req *req));
-int ipsec_tx_run_device(struct ipsec_req *req, int (*run)(struct ipsec_req *req),
-			void (*finish)(struct ipsec_req *req));
+int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb);
 
 #endif

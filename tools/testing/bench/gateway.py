@@ -33,7 +33,7 @@ CASES = [("aes-gcm esn", 64), ("aes-gcm esn", 1400), ("chacha20-poly1305", 64), 
 # what "type->input" and "type->output" are called in each implementation
 # type->input, and what encrypts: type->output, or with offload the device's turn
 FUNCTIONS = {
-    ("module", False): {"esp": ("ipsec_input", "ipsec_esp_output"), "ah": ("ipsec_input", "ipsec_ah_output")},
+    ("module", False): {"esp": ("ipsec_input", "ipsec_output"), "ah": ("ipsec_input", "ipsec_output")},
     ("module", True): {"esp": ("ipsec_input", "offload_xmit")},
     ("in-tree", False): {"esp": ("esp_input", "esp_output"), "ah": ("ah_input", "ah_output")},
     ("in-tree", True): {"esp": ("esp_input", "esp_xmit")},

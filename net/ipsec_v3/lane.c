@@ -33,7 +33,7 @@
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LINGER	DIV_ROUND_UP(HZ, 50)	/* jiffies of quiet that close a lane */
+#define LANE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies of quiet that close a lane */
 
 /**
  * struct lane_hand - a CPU's work for the lanes of others
@@ -103,12 +103,13 @@ static struct ipsec_sa *lane_sa(struct ipsec_lane *lane)
 	return container_of(lane, struct ipsec_sa, lane);
 }
 
-static bool lane_ready(const struct sk_buff *skb)
+/* is there something to deliver; @lane->lock is held */
+static bool lane_ready(struct ipsec_lane *lane)
 {
-	const struct lane_cb *cb = (const struct lane_cb *)skb->cb;
-
+	if (!lane->first || lane->gated)
+		return false;
 	/* pairs with the release by whoever did the work: the packet is then complete */
-	return smp_load_acquire(&cb->result) != -EINPROGRESS;
+	return smp_load_acquire(&lane_cb(lane->first)->result) != -EINPROGRESS;
 }
 
 static void lane_queue_on(int cpu, struct work_struct *work)
@@ -147,7 +148,7 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane)
 
 	spin_lock(&lane->lock);
 	list = lane->first;
-	while (lane->first && lane_ready(lane->first)) {
+	while (lane_ready(lane)) {
 		end = lane->first;
 		lane->first = end->next;
 		lane->count--;
@@ -183,7 +184,7 @@ static void lane_rest(struct ipsec_lane *lane)
 	bool more;
 
 	spin_lock_bh(&lane->lock);
-	more = lane->next || (lane->first && lane_ready(lane->first));
+	more = lane->next || lane_ready(lane);
 	lane->awake = more;
 	lane->quiet = jiffies;
 	spin_unlock_bh(&lane->lock);
@@ -216,12 +217,36 @@ static void lane_settle(struct ipsec_lane *lane)
 	bool wake;
 
 	spin_lock_bh(&lane->lock);
-	wake = !lane->awake && lane->first && lane_ready(lane->first);
+	wake = !lane->awake && lane_ready(lane);
 	if (wake)
 		lane->awake = true;
 	spin_unlock_bh(&lane->lock);
 	if (wake)
 		lane_queue_on(lane->cpu, &lane->work);
+}
+
+static void lane_gate_work(struct work_struct *work)
+{
+	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
+
+	spin_lock_bh(&lane->lock);
+	lane->gated = false;
+	spin_unlock_bh(&lane->lock);
+	lane_settle(lane);
+}
+
+/* In transport mode the core gives each packet to a work item of the CPU that opened it.
+ * What was processed on the spot may still be there, and must not be overtaken: the
+ * lane's gate is queued behind it.
+ */
+static void lane_shut_gate(struct ipsec_lane *lane, int here)
+{
+	if (lane_sa(lane)->x->props.mode != XFRM_MODE_TRANSPORT)
+		return;
+	spin_lock_bh(&lane->lock);
+	lane->gated = true;
+	spin_unlock_bh(&lane->lock);
+	queue_work_on(here, system_wq, &lane->gate);
 }
 
 static struct ipsec_lane *lane_wanted_next(void)
@@ -325,12 +350,15 @@ static bool lane_place(struct ipsec_lane *lane)
 		if (cpu == here || !cpu_online(cpu))
 			continue;
 		WRITE_ONCE(lane->cpu, cpu);
+		lane_shut_gate(lane, here);
 		return true;
 	}
 	return false;
 }
 
-/* Nothing is under way, and what was delivered has left the queues behind us. */
+/* Nothing is under way, and what was delivered has had time to leave the queues of the
+ * CPU that delivered it.
+ */
 static bool lane_quiet(struct ipsec_lane *lane)
 {
 	bool quiet;
@@ -342,16 +370,17 @@ static bool lane_quiet(struct ipsec_lane *lane)
 	return quiet;
 }
 
-/* A new run begins: how many packets the one before has brought, if that was just now. */
-static unsigned int lane_crowd(struct ipsec_lane *lane, unsigned int run)
+/* A new run begins: shall the lane be open in it? The run before says so if it was a
+ * crowd; but one that ended long ago says nothing.
+ */
+static bool lane_judge(struct ipsec_lane *lane, unsigned int spread)
 {
-	bool recent = time_before(jiffies, READ_ONCE(lane->began) + LANE_LINGER);
-	unsigned int crowd = recent ? READ_ONCE(lane->brought) : 0;
+	bool recent = time_before(jiffies, READ_ONCE(lane->came) + LANE_LINGER);
+	bool open = READ_ONCE(lane->open);
 
-	WRITE_ONCE(lane->run, run);
-	WRITE_ONCE(lane->began, jiffies);
-	WRITE_ONCE(lane->brought, 1);
-	return crowd;
+	if (recent && spread && READ_ONCE(lane->brought) >= spread)
+		return open || lane_place(lane);
+	return open && (recent || !lane_quiet(lane));
 }
 
 /**
@@ -370,21 +399,19 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 {
 	unsigned int spread = READ_ONCE(ipsec_spread), run;
 	struct ipsec_lane *lane = &sa->lane;
-	bool open = READ_ONCE(lane->open);
 
-	if (likely(!spread && !open))
+	if (likely(!spread && !READ_ONCE(lane->open)))
 		return false;
 	run = lane_run();
 	if (run == READ_ONCE(lane->run)) {
 		WRITE_ONCE(lane->brought, READ_ONCE(lane->brought) + 1);
-		return open;
+	} else {
+		WRITE_ONCE(lane->open, lane_judge(lane, spread));
+		WRITE_ONCE(lane->run, run);
+		WRITE_ONCE(lane->brought, 1);
 	}
-	if (lane_crowd(lane, run) >= spread && spread)
-		open = open || lane_place(lane);
-	else if (open)
-		open = !lane_quiet(lane);
-	WRITE_ONCE(lane->open, open);
-	return open;
+	WRITE_ONCE(lane->came, jiffies);
+	return READ_ONCE(lane->open);
 }
 
 /* false when the lane is full */
@@ -497,6 +524,7 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 {
 	spin_lock_init(&lane->lock);
 	INIT_WORK(&lane->work, lane_work);
+	INIT_WORK(&lane->gate, lane_gate_work);
 	INIT_LIST_HEAD(&lane->wanted);
 }
 
@@ -508,6 +536,7 @@ void ipsec_lane_init(struct ipsec_lane *lane)
  */
 void ipsec_lane_fini(struct ipsec_lane *lane)
 {
+	cancel_work_sync(&lane->gate);
 	cancel_work_sync(&lane->work);
 	/* a hand that has just found it there looks at it once more */
 	if (lane_unwant(lane))

@@ -20,13 +20,16 @@ struct ipsec_sa;
  * @count: packets that are not delivered
  * @waiting: packets that nobody has taken
  * @awake: @work is queued or runs
+ * @gated: nothing is delivered until @gate has run
  * @quiet: jiffies when the last packet was delivered
  * @work: works, and delivers in order, on @cpu
+ * @gate: runs on the CPU that brings, behind the core's work on the packets that were
+ *	processed on the spot
  * @cpu: the CPU that delivers
  * @open: packets go through the lane, and not on the spot
  * @run: the run of the softirq, or jiffy, that brought the last packet
  * @brought: packets that @run has brought
- * @began: jiffies when @run began
+ * @came: jiffies when the last packet was brought
  * @wanted: in the list of lanes that want more hands
  */
 struct ipsec_lane {
@@ -37,13 +40,15 @@ struct ipsec_lane {
 	unsigned int		count;
 	unsigned int		waiting;
 	bool			awake;
+	bool			gated;
 	unsigned long		quiet;
 	struct work_struct	work;
+	struct work_struct	gate;
 	int			cpu;
 	bool			open;
 	unsigned int		run;
 	unsigned int		brought;
-	unsigned long		began;
+	unsigned long		came;
 	struct list_head	wanted;
 };
 

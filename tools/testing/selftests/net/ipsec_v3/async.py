@@ -13,7 +13,7 @@ from lib import busy, cryptd, host, ktap, packet
 from lib.busy import gone_in_flight
 from lib.line import Line, Rig
 from lib.peer import Ah, Esp
-from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, TRANSPORT, TUNNEL
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
 
 RIG = Rig()
@@ -119,33 +119,6 @@ ktap.add("cryptd: AH around ESP", nested)
 
 # -- everything may go while packets are under way ---------------------------
 
-def delete_states(it):
-    on = it.on
-    for spi, src, dst in ((SPI_IN, on.shape.there, on.shape.here),
-                          (SPI_OUT, on.shape.here, on.shape.there)):
-        it.rig.dut.ip(f"xfrm state delete src {src} dst {dst} proto {on.kind} spi {spi:#x}")
-
-
-def flush_states(it):
-    it.rig.dut.ip("xfrm state flush")
-
-
-def flush_all(it):
-    it.rig.dut.flush()
-
-
-def remove_device(it):
-    it.rig.dut.ip("link del v0")
-
-
-def device_down(it):
-    it.rig.dut.ip("link set v0 down")
-
-
-def leave_netns(it):
-    it.stop()
-
-
 def gone(kind, shape, action, unload=False):
     gone_in_flight(kind, shape, action, unload=unload)
     # and the next SA is as good as any
@@ -157,12 +130,11 @@ def gone(kind, shape, action, unload=False):
 
 for kind in busy.KINDS:
     for shape in (V4, TUNNEL[3]):
-        for action in (delete_states, flush_states, flush_all, remove_device, device_down,
-                       leave_netns):
+        for action in busy.ACTIONS:
             ktap.add(f"{action.__name__} with packets in flight: {kind}, {shape}",
                      gone, kind, shape, action)
         ktap.add(f"unload after packets in flight: {kind}, {shape}", gone, kind, shape,
-                 flush_all, True)
+                 busy.flush_all, True)
 
 if os.environ.get("IPSEC_SHORT"):
     del ktap.CASES[1::3], ktap.CASES[1::2]	# a third

@@ -553,6 +553,8 @@ for shape in (V4, V6):
 
 # reasons that nothing outside the kernel can bring about
 WHY_NOT = {
+    "RxQueueFull": "takes two CPUs: spread.py has it",
+    "TxQueueFull": "takes two CPUs: spread.py has it",
     "TxCrypto": "no driver of a stock kernel fails but for a full queue or no memory; "
                 "flight.py has one that does",
     "TxDevice": "a cipher that finishes later is not used at the device, but for the rare "

@@ -3,12 +3,15 @@
 queued, and the proof that afterwards nothing holds the module.
 
 	gone_in_flight(kind, shape, action)	# action(busy): something goes away
+
+Another keeper than cryptd may hold the packets.
 """
 
 import contextlib
 
 from . import cryptd, impl, ktap
 from .line import Line, Monopoly, Rig
+from .shape import SPI_IN, SPI_OUT
 from .suite import GCM, Combined, Separate
 
 # {name: (crypto API's name, type, protocol, suite)}, all with ESN
@@ -70,14 +73,22 @@ def reload_at_once():
     ktap.equal(impl.load(), None, "loading again")
 
 
-def gone_in_flight(kind, shape, action, after=None, unload=False, **more):
+@contextlib.contextmanager
+def cryptd_keeps(kind):
+    """Its worker gets no CPU."""
+    name, crypto_type, _, _ = KINDS[kind]
+    with cryptd.instance(f"cryptd({name})", name, crypto_type):
+        yield Monopoly
+
+
+def gone_in_flight(kind, shape, action, after=None, unload=False, keeper=cryptd_keeps, **more):
     """What is done to the SAs while packets are under way; then after(busy), when that
     is something that they survive.  At the end nothing holds the module."""
-    name, crypto_type, proto, suite = KINDS[kind]
-    with cryptd.instance(f"cryptd({name})", name, crypto_type):
+    _, _, proto, suite = KINDS[kind]
+    with keeper(kind) as keeps:
         busy = Busy(suite(), proto, shape, **more)
         try:
-            with Monopoly():
+            with keeps():
                 busy.fill()
                 action(busy)
             if after:
@@ -88,3 +99,35 @@ def gone_in_flight(kind, shape, action, after=None, unload=False, **more):
                 reload_at_once()
             busy.stop()
         let_go()
+
+
+# -- what may go while packets are under way ---------------------------------
+
+def delete_states(it):
+    on = it.on
+    for spi, src, dst in ((SPI_IN, on.shape.there, on.shape.here),
+                          (SPI_OUT, on.shape.here, on.shape.there)):
+        it.rig.dut.ip(f"xfrm state delete src {src} dst {dst} proto {on.kind} spi {spi:#x}")
+
+
+def flush_states(it):
+    it.rig.dut.ip("xfrm state flush")
+
+
+def flush_all(it):
+    it.rig.dut.flush()
+
+
+def remove_device(it):
+    it.rig.dut.ip("link del v0")
+
+
+def device_down(it):
+    it.rig.dut.ip("link set v0 down")
+
+
+def leave_netns(it):
+    it.stop()
+
+
+ACTIONS = (delete_states, flush_states, flush_all, remove_device, device_down, leave_netns)

@@ -17,8 +17,9 @@ from .peer import Ah, Esp
 from .shape import PORT_NATT, SPI_IN, SPI_OUT, Sockets
 
 QUIET = 0.2		# how long a packet that changes nothing is watched
-UNASKED = {"bytes", "RxCopied", "TxCopied"}	# looked at only when wanted
+UNASKED = {"bytes", "RxCopied", "TxCopied", "RxSpread", "TxSpread"}	# looked at only when wanted
 OWN = ("Rx", "Tx")	# names that in-tree does not count
+THROTTLE = "/proc/sys/kernel/sched_rt_runtime_us"
 
 
 class Rig:
@@ -46,12 +47,10 @@ class Monopoly:
     """This thread has CPU 0 for itself, with the softirqs that it brings about: what
     they queue for a worker there waits."""
 
-    THROTTLE = "/proc/sys/kernel/sched_rt_runtime_us"
-
     def __enter__(self):
         self.affinity = os.sched_getaffinity(0)
         self.softirqs = thread_id("ksoftirqd/0")
-        with open(self.THROTTLE, "r+", encoding="ascii") as file:
+        with open(THROTTLE, "r+", encoding="ascii") as file:
             self.throttle = file.read()
             file.write("-1")	# or others get a part of each second
         os.sched_setscheduler(self.softirqs, os.SCHED_FIFO, os.sched_param(60))
@@ -62,7 +61,7 @@ class Monopoly:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(0, self.affinity)
         os.sched_setscheduler(self.softirqs, os.SCHED_OTHER, os.sched_param(0))
-        with open(self.THROTTLE, "w", encoding="ascii") as file:
+        with open(THROTTLE, "w", encoding="ascii") as file:
             file.write(self.throttle)
 
 

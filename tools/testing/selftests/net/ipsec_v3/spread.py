@@ -1,0 +1,325 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""One SA over several CPUs: nothing is lost, altered or overtaken by it, and everything
+may go while packets are under way.
+
+CPU 0 brings the packets here, and CPU 1 delivers them.  With spread=1 two packets
+in a row are a crowd.
+"""
+
+import contextlib
+import os
+import socket
+import time
+
+from lib import busy, cryptd, impl, ktap, spread
+from lib.line import Line, Rig
+from lib.shape import TRANSPORT, TUNNEL
+from lib.suite import CHACHA, GCM, Combined, Separate
+
+RIG = Rig()
+START = 68 << 32 | 100000
+V4, V6 = TRANSPORT
+BURST, BURSTS = 60, 3
+LANE_MAX, STEP = 1024, 32
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SUITES = {
+    GCM: ("esp", lambda: Combined(GCM)),
+    CHACHA: ("esp", lambda: Combined(CHACHA)),
+    "cbc(aes) hmac(sha256)": ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
+    "AH hmac(sha256)": ("ah", lambda: Separate(auth="hmac(sha256)", bits=128)),
+}
+
+
+def line(shape, suite=GCM, window=4096, **more):
+    proto, make = SUITES[suite]
+    return Line(RIG, shape, make(), proto, True, window, START, **more)
+
+
+@contextlib.contextmanager
+def counting(name, least):
+    """So many packets more went through a lane."""
+    before = RIG.dut.counters().get(name, 0)
+    yield
+    found = RIG.dut.counters().get(name, 0) - before
+    ktap.check(found >= least, f"{name} is {found}, not {least}")
+
+
+def in_order(sent, got):
+    ktap.check(sorted(sent) == sorted(got), f"{len(set(sent) - set(got))} of {len(sent)} are missing")
+    order = [sent.index(data) for data in got]
+    steps = [(n, order[n - 1:n + 2]) for n in range(1, len(order)) if order[n] != order[n - 1] + 1]
+    ktap.equal(steps, [], "where some have overtaken others")
+
+
+def bursts_in(on, first=1):
+    for number in range(first, first + BURST * BURSTS, BURST):
+        sent = [os.urandom(40 + 10 * n) for n in range(BURST)]
+        for n, data in enumerate(sent):
+            RIG.dut.wire.send(on.seal(START + number + n, data))
+        in_order(sent, [RIG.sockets.receive(on.shape) for _ in sent])
+    return first + BURST * BURSTS
+
+
+def bursts_out(on):
+    number = 0
+    for _ in range(BURSTS):
+        sent = [os.urandom(40 + 10 * n) for n in range(BURST)]
+        for data in sent:
+            RIG.sockets.send(on.shape, data)
+        got = [on.opened(RIG.dut.wire.receive(on.number), START) for _ in sent]
+        in_order([(data, START + number + n) for n, data in enumerate(sent, 1)], got)
+        number += BURST
+
+
+def both_ways(shape, suite):
+    on = line(shape, suite)
+    with spread.bringing():
+        with counting("RxSpread", BURST):
+            bursts_in(on)
+        with counting("TxSpread", BURST // 2):
+            bursts_out(on)
+
+
+for suite in SUITES:
+    for shape in (V4, V6, *TUNNEL):
+        ktap.add(f"in order both ways: {suite}, {shape}", both_ways, shape, suite)
+
+
+@ktap.case("spread=0 spreads nothing")
+def never():
+    on = line(V4)
+    with spread.bringing(), spread.parameters(spread=0):
+        before = RIG.dut.counters()
+        bursts_in(on)
+        bursts_out(on)
+        found = [name for name in ("RxSpread", "TxSpread")
+                 if RIG.dut.counters().get(name) != before.get(name)]
+    ktap.equal(found, [], "what was spread")
+
+
+@ktap.case("a lone packet is processed on the spot")
+def lone():
+    on = line(V4)
+    with spread.bringing(), spread.parameters(spread=2):
+        before = RIG.dut.counters().get("RxSpread", 0)
+        for n in range(1, 11):
+            on.accepts(START + n)
+            time.sleep(0.05)
+        ktap.equal(RIG.dut.counters().get("RxSpread", 0) - before, 0, "RxSpread")
+
+
+@contextlib.contextmanager
+def plug():
+    """What is sent meanwhile comes out at the end, at once."""
+    if spread.tc(RIG.dut.far, "add", "limit", "10000000"):
+        raise ktap.Skip("this kernel has no sch_plug")
+    try:
+        yield
+        ktap.equal(spread.tc(RIG.dut.far, "change", "release_indefinite"), 0, "tc")
+        time.sleep(0.3)
+    finally:
+        spread.tc(RIG.dut.far, "del")
+
+
+def plugged(on, number, count):
+    """So many at once; how many of them were spread"""
+    before = RIG.dut.counters().get("RxSpread", 0)
+    sent = [os.urandom(40) for _ in range(count)]
+    with plug():
+        for n, data in enumerate(sent):
+            RIG.dut.wire.send(on.seal(START + number + n, data))
+    in_order(sent, [RIG.sockets.receive(V4) for _ in sent])
+    return RIG.dut.counters().get("RxSpread", 0) - before
+
+
+@ktap.case("a crowd opens the lane, quiet closes it")
+def crowd():
+    on = line(V4)
+    RIG.sockets.plain[V4.inner_here].setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+    RIG.dut.wire.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 22)
+    with spread.bringing(), spread.parameters(spread=8):
+        ktap.equal(plugged(on, 1, 7), 0, "RxSpread after 7")
+        # the softirq takes 64 at once, and what these do decides for the next
+        found = plugged(on, 8, 300)
+        ktap.check(found > 0, "a crowd of 300 was not spread")
+        for number in (308, 309):
+            time.sleep(0.3)
+            before = RIG.dut.counters().get("RxSpread", 0)
+            on.accepts(START + number)
+            ktap.equal(RIG.dut.counters().get("RxSpread", 0), before, "RxSpread after quiet")
+
+
+# -- what is dropped is dropped by its name ----------------------------------
+
+def one_bad(wanted, make):
+    """Among good ones, and the good ones stay in order."""
+    on = line(V4)
+    with spread.bringing():
+        number = bursts_in(on)
+        before = on.figures()
+        good = [os.urandom(50) for _ in range(20)]
+        for n, data in enumerate(good):
+            if n == 10:
+                RIG.dut.wire.send(make(on, number))
+            RIG.dut.wire.send(on.seal(START + number + 1 + n, data))
+        in_order(good, [RIG.sockets.receive(V4) for _ in good])
+        on.settle(before, {"packets": 20, **wanted})
+
+
+ktap.add("a forged packet among others", one_bad,
+         {"failed": 1, "XfrmInStateProtoError": 1, "RxForged": 1},
+         lambda on, number: on.seal(START + number, flip_icv=True))
+ktap.add("a dummy packet among others", one_bad, {"packets": 21, "RxDummy": 1},
+         lambda on, number: on.seal(START + number, dummy=b"nothing"))
+ktap.add("a bad padding among others", one_bad,
+         {"XfrmInStateProtoError": 1, "RxPadLength": 1},
+         lambda on, number: on.seal(START + number, pad_length=255))
+
+
+@ktap.case("each of two equal packets is taken, and one delivered")
+def replayed():
+    """The core looks twice: the second time when the packet is delivered."""
+    on = line(V4)
+    with spread.bringing():
+        number = bursts_in(on)
+        before = on.figures()
+        with spread.Hog():
+            for _ in range(3):
+                RIG.dut.wire.send(on.seal(START + number, b"once"))
+        on.settle(before, {"packets": 1, "replayed": 2, "XfrmInStateSeqError": 2})
+        ktap.equal(RIG.sockets.receive(V4), b"once", "data")
+
+
+@ktap.case("a late packet is tried once more")
+def late():
+    """Older than the window, and so taken for a number of the next high half"""
+    on = line(V4, window=64)
+    with spread.bringing():
+        number = bursts_in(on)
+        before = on.figures()
+        RIG.dut.wire.send(on.seal(START - 1000))
+        on.settle(before, {"late": 1, "XfrmInStateSeqError": 1, "RxLate": 1, "RxSecondTry": 1})
+        RIG.dut.wire.send(on.seal(START + number, b"as before"))
+        ktap.equal(RIG.sockets.receive(V4), b"as before", "data")
+
+
+# -- bounds and CPUs ---------------------------------------------------------
+
+def full(reason, mib, send):
+    """What comes when LANE_MAX packets wait is dropped."""
+    on = line(V4)
+    room()
+    with spread.bringing():
+        number = bursts_in(on)
+        bursts_out(on)
+        time.sleep(0.1)
+        before = on.figures()
+        with spread.Hog():
+            sent, found = 0, {}
+            while reason not in found and sent < 3 * LANE_MAX:
+                for n in range(sent, sent + STEP):
+                    send(on, number + n)
+                sent += STEP
+                found = on.since(before)
+    if reason not in found and spread.fair_server():
+        raise ktap.Skip("the scheduler's fair server delivers in between")
+    ktap.check(sent > LANE_MAX, f"{reason} after {sent}")
+    ktap.check(0 < found.get(reason, 0) <= STEP, f"{reason} is {found.get(reason)}")
+    ktap.equal(found.get(mib), found[reason], mib)
+
+
+def send_in(on, number):
+    RIG.dut.wire.send(on.seal(START + number))
+
+
+def send_out(_on, _number):
+    RIG.sockets.send(V4, b"one of many")
+
+
+def room():
+    """In the sockets for a full lane"""
+    for sock in (RIG.sockets.plain[V4.inner_here], RIG.dut.wire.socket):
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 23)
+
+
+ktap.add("RxQueueFull: a full lane drops what comes then", full, "RxQueueFull",
+         "XfrmInStateProtoError", send_in)
+ktap.add("TxQueueFull: a full lane drops what comes then", full, "TxQueueFull",
+         "XfrmOutStateProtoError", send_out)
+
+
+@ktap.case("the last CPU that is allowed is the one that brings")
+def alone():
+    on = line(V4)
+    with spread.bringing(), spread.parameters(spread_cpus="0"):
+        before = RIG.dut.counters().get("RxSpread", 0)
+        bursts_in(on)
+        ktap.equal(RIG.dut.counters().get("RxSpread", 0) - before, 0, "RxSpread")
+    ktap.equal(spread.parameter("spread_cpus"), f"0-{os.cpu_count() - 1}", "spread_cpus")
+
+
+@ktap.case("a CPU goes offline and comes back")
+def offline():
+    on = line(V4)
+
+    def set_online(value):
+        with open(f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online", "w", encoding="ascii") as file:
+            file.write(value)
+
+    if os.cpu_count() > 2:
+        raise ktap.Skip("other CPUs would do its work")
+    with spread.bringing():
+        number = bursts_in(on)
+        set_online("0")
+        try:
+            number = bursts_in(on, number)
+        finally:
+            set_online("1")
+        time.sleep(0.1)
+        with counting("RxSpread", BURST):
+            bursts_in(on, number)
+
+
+@ktap.case("what finishes later finishes in order")
+def deferred():
+    with cryptd.instance(f"cryptd({GCM})", GCM):
+        both_ways(V4, GCM)
+        RIG.dut.flush()
+        RIG.sockets.drain()
+
+
+# -- everything may go while packets are under way ---------------------------
+
+@contextlib.contextmanager
+def lane_keeps(_kind):
+    with spread.bringing():
+        yield spread.Hog
+
+
+def gone(kind, shape, action, unload=False):
+    RIG.dut.flush()		# or the case before would hold the module
+    RIG.sockets.drain()
+    busy.gone_in_flight(kind, shape, action, unload=unload, keeper=lane_keeps)
+    on = line(V4)
+    RIG.dut.wire.send(on.seal(START + 1, b"next"))
+    ktap.equal(RIG.sockets.receive(V4), b"next", "data")
+    RIG.dut.flush()
+    RIG.sockets.drain()
+
+
+for kind in busy.KINDS:
+    for action in busy.ACTIONS:
+        ktap.add(f"{action.__name__} with packets in a lane: {kind}", gone, kind, V4, action)
+    ktap.add(f"unload after packets in a lane: {kind}", gone, kind, V4, busy.flush_all, True)
+
+
+def start():
+    spread.two_cpus()
+    RIG.start()
+
+
+if os.environ.get("IPSEC_SHORT"):
+    del ktap.CASES[1:len(SUITES) * 6:2], ktap.CASES[-2::-2]	# about half
+impl.PARAMETERS["ipsec_v3"] = ["spread=1"]
+ktap.main(start, RIG.stop)

@@ -1,8 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""GSO and GRO: TCP between two hosts whose packets cross the stack whole, packets
-that GRO takes or leaves, and everything that makes one unfit and has to pass all the
-same.
+"""GSO and GRO: TCP between two hosts whose packets cross the stack whole, and everything
+that makes one unfit and has to pass all the same.
 """
 
 import contextlib
@@ -10,7 +9,6 @@ import hashlib
 import os
 import socket
 import struct
-import subprocess
 import threading
 
 from lib import cryptd, host, impl, ktap, line, packet
@@ -23,8 +21,7 @@ SPI_AB, SPI_BA, CPI_AB, CPI_BA = 0x200, 0x201, 0x202, 0x203
 EDGE = (68 << 32 | 0xffffffff) - 40
 SIZE = 40000 if os.environ.get("IPSEC_SHORT") else 150000
 MTU = 1500
-SO_RCVBUFFORCE, UDP_GRO, SOL_PACKET, PACKET_VNET_HDR = 33, 104, 263, 15
-KERNEL = tuple(int(n) for n in os.uname().release.split(".")[:2])
+SO_RCVBUFFORCE, SOL_PACKET, PACKET_VNET_HDR = 33, 263, 15
 
 
 class Pair:
@@ -38,11 +35,11 @@ class Pair:
                 "peer", "name", "v0", "mtu", str(MTU), "netns", self.b.name)
         self.addresses(self.a, 0)
         self.addresses(self.b, 1)
-        RIG.start(mtu=2000, name="gro")
+        RIG.start(mtu=2000, name="dut")
         # veth uses GRO for what comes from an end without TSO only
         for name, device in ((self.a.name, "v0"), (self.b.name, "v0"),
                              (RIG.dut.name, "v0"), (RIG.dut.far, "wire")):
-            ethtool(name, device, "gro", "on", "tso", "off")
+            host.ethtool(name, device, "gro", "on", "tso", "off")
 
     @staticmethod
     def addresses(end, number):
@@ -155,27 +152,15 @@ def transfer(here, there, data):
                (len(data), hashlib.sha256(data).digest()), "what arrived")
 
 
-def ip_figure(end, version, figure):
-    """A host's InReceives or InDelivers: a whole GRO packet counts as one"""
-    name = "snmp" if version == 4 else "snmp6"
-    with end.inside():
-        with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
-            text = file.read()
-    if version == 6:
-        return int(text.split(f"Ip6{figure}", 1)[1].split()[0])
-    names, values = [row.split() for row in text.splitlines() if row.startswith("Ip:")]
-    return int(values[names.index(figure)])
-
-
 class Figures:
     """Of one transfer: packets that a sent, segments that b got, IP packets that b's
     stack saw, and every error"""
 
     def __init__(self, shape, start=0, data=None):
         data = os.urandom(SIZE) if data is None else data
-        before = ip_figure(PAIR.b, shape.inner, "InReceives"), PAIR.a.counters(), PAIR.b.counters()
+        before = PAIR.b.ip_figure(shape.inner, "InReceives"), PAIR.a.counters(), PAIR.b.counters()
         transfer(shape.inner_here, shape.inner_there, data)
-        self.seen = ip_figure(PAIR.b, shape.inner, "InReceives") - before[0]
+        self.seen = PAIR.b.ip_figure(shape.inner, "InReceives") - before[0]
         self.errors = {**host.delta(before[1], PAIR.a.counters()),
                        **host.delta(before[2], PAIR.b.counters())}
         for name in line.UNASKED:
@@ -307,10 +292,6 @@ def overflow():
 ktap.add("32-bit numbers end within a GSO packet", overflow)
 
 
-def ethtool(name, device, *words):
-    subprocess.run(["ip", "netns", "exec", name, "ethtool", "-K", device, *words], check=True)
-
-
 def whole_tcp(src, dst, size, segment):
     """An IPv4 TCP packet with the header of virtio that says how to segment it"""
     header = struct.pack("!HHIIBBHHH", PORT, PORT, 1, 1, 5 << 4, 16, 512, 0, 0)
@@ -331,10 +312,10 @@ def from_outside():
                                esn=True, oseq=start),
                host.policy_line("out", shape.there, f"{shape.inner_there} proto tcp",
                                 host.template(shape.here, shape.there, mode="tunnel")))
-    ethtool(RIG.dut.far, "wire", "tso", "on")
-    host.enter(f"/run/netns/{RIG.dut.far}")
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
-        host.enter("/proc/1/ns/net")
+    host.ethtool(RIG.dut.far, "wire", "tso", "on")
+    with RIG.dut.outside():
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with sock:
         sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         sock.bind(("wire", 0x800))
         RIG.dut.wire.drain()
@@ -346,7 +327,7 @@ def from_outside():
                                           start + n)
                 ktap.equal((len(inner), seq), (1040, start + n), "size and number")
     ktap.equal(RIG.dut.state(shape.there, SPI_AB).oseq, start + 15, "last number")
-    ethtool(RIG.dut.far, "wire", "tso", "off")
+    host.ethtool(RIG.dut.far, "wire", "tso", "off")
 
 
 ktap.add("GSO from outside, forwarded", from_outside,
@@ -397,88 +378,6 @@ for _shape in TRANSPORT:
 for _shape in (TUNNEL[0], TUNNEL[3]):
     ktap.add(f"unfit: IPComp {_shape} in transport", compressed, _shape, "tunnel",
              intree_fails="what GRO takes is dropped between two SAs")
-
-# -- single packets, with GRO on ---------------------------------------------------------
-
-def ip_delivered(version):
-    return ip_figure(RIG.dut, version, "InDelivers")
-
-
-def opened(shape, esn=True, **more):
-    return line.Line(RIG, shape, Combined(GCM), "esp", esn, 64, EDGE, **more)
-
-
-def through(on, seq, data, whole=None, early=True):
-    """Arrives; early: the stack saw ESP never, else it did"""
-    before = ip_delivered(on.shape.outer), ip_delivered(on.shape.inner)
-    RIG.dut.wire.send(whole or on.seal(seq, data))
-    ktap.equal(RIG.sockets.receive(on.shape), data, "data")
-    esp_seen = ip_delivered(on.shape.outer) - before[0]
-    if on.shape.outer == on.shape.inner:
-        esp_seen -= 1
-    ktap.equal(bool(esp_seen), not early, "ESP went the common way")
-
-
-def gro_sizes(shape):
-    on = opened(shape)
-    for n, size in enumerate((0, 1, 2, 3, 5, 17, 333, 1001, 1400), 1):
-        through(on, EDGE + n, os.urandom(size))
-    RIG.dut.flush()
-
-
-def gro_padded(shape):
-    """A short packet, padded by the link"""
-    on = opened(shape)
-    for n in range(1, 20):
-        data = os.urandom(n % 3)
-        through(on, EDGE + n, data, on.seal(EDGE + n, data) + bytes(n), early=False)
-
-
-def gro_extension(kind):
-    shape = TRANSPORT[1]
-    on = opened(shape)
-    next_header, inner = shape.to_dut(b"answer")
-    chain = packet.ip6(shape.there, shape.here, kind,
-                       packet.ext6(packet.NONE, b"\x1e\4\1\2\3\4"))
-    whole = packet.join(chain, packet.ESP, on.peer.seal(inner, next_header, EDGE + 1))
-    through(on, EDGE + 1, b"answer", whole, early=impl.INTREE)
-
-
-def gro_encap(shape):
-    """ESP in UDP: by GRO where the kernel's UDP offers it"""
-    early = KERNEL >= (6, 7)
-    for sock in RIG.sockets.encap:
-        sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
-        sock.setsockopt(socket.IPPROTO_UDP, host.UDP_ENCAP, host.ESPINUDP)
-    on = opened(shape, encap=True)
-    for n in range(1, 6):
-        through(on, EDGE + n, os.urandom(100 + n), early=early)
-    RIG.dut.flush()
-
-
-def gro_bad(shape):
-    """Forged, replayed, late and dummy packets are booked as without GRO"""
-    on = opened(shape)
-    through(on, EDGE + 100, b"first")
-    on.does({"failed": 1, "XfrmInStateProtoError": 1, "RxForged": 1}, EDGE + 101, flip_icv=True)
-    on.does({"replayed": 1, "XfrmInStateSeqError": 1}, EDGE + 100)
-    on.does({"packets": 1, "RxDummy": 1}, EDGE + 102, dummy=b"nothing")
-    on.accepts(EDGE + 103)
-    on.does({"late": 1, "XfrmInStateSeqError": 1, "RxLate": 1, "RxSecondTry": 1}, EDGE + 1)
-    on.accepts(EDGE + 104)
-
-
-for _shape in (*TRANSPORT, *TUNNEL):
-    ktap.add(f"GRO: sizes, {_shape}", gro_sizes, _shape)
-    ktap.add(f"GRO: in UDP, {_shape}", gro_encap, _shape)
-for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
-    ktap.add(f"GRO: padded by the link, {_shape}", gro_padded, _shape,
-             intree_fails="padding is taken for the ICV")
-    ktap.add(f"GRO: forged, replayed, dummy, late, {_shape}", gro_bad, _shape,
-             intree_fails="dummies and late packets are protocol errors")
-ktap.add("GRO: hop-by-hop options", gro_extension, packet.HOPOPTS)
-ktap.add("GRO: destination options", gro_extension, packet.DSTOPTS)
-
 
 # -- a device that encrypts ----------------------------------------------------------------
 

@@ -50,6 +50,11 @@ def enter(path):
             raise OSError(ctypes.get_errno(), f"setns {path}")
 
 
+def ethtool(name, device, *words):
+    """Switches features of a device in a named namespace"""
+    subprocess.run(["ip", "netns", "exec", name, "ethtool", "-K", device, *words], check=True)
+
+
 class Host:
     """A named network namespace with its own states and policies."""
 
@@ -115,6 +120,17 @@ class Host:
                             found[name] = int(value)
         return found
 
+    def ip_figure(self, version, figure):
+        """InReceives or InDelivers: a whole GRO packet counts as one"""
+        name = "snmp" if version == 4 else "snmp6"
+        with self.inside():
+            with open(f"/proc/thread-self/net/{name}", encoding="ascii") as file:
+                text = file.read()
+        if version == 6:
+            return int(text.split(f"Ip6{figure}", 1)[1].split()[0])
+        names, values = [row.split() for row in text.splitlines() if row.startswith("Ip:")]
+        return int(values[names.index(figure)])
+
     def xfrm(self):
         """Netlink to the states of this namespace; see xfrm.Socket."""
         if not self.xfrm_socket:
@@ -156,9 +172,8 @@ class Dut(Host):
             self.sysctl("net.ipv6.conf.v0.router_solicitations", 0)
         ip("-n", far, lines=["link set wire up"])
         self.ip(*self.addresses())
-        enter(f"/run/netns/{far}")
-        self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
-        enter("/proc/1/ns/net")
+        with self.outside():
+            self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
 
     @staticmethod
     def addresses():
@@ -173,6 +188,15 @@ class Dut(Host):
             yield f"addr add {inner_here}/{one} dev lo{nodad}"
             yield f"neigh add {there} lladdr {MAC_WIRE} dev v0 nud permanent"
             yield f"route add {inner_there} via {there} src {inner_here}"
+
+    @contextlib.contextmanager
+    def outside(self):
+        """As inside(), at the far end of the cable"""
+        enter(f"/run/netns/{self.far}")
+        try:
+            yield
+        finally:
+            enter("/proc/1/ns/net")
 
     def close(self):
         self.wire.close()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packets that lie in pages, as NICs deliver them.
+
+	pages = Pages("wire", header)		# Wire.header
+	pages.send(data)			# all of the IP packet is in one page
+	pages.send(data, linear=20, first=4)	# its first 20 octets are in the linear
+						# part, 4 more at the end of a page
+
+The kernel takes them from a ring that this process shares with it, and copies the
+linear part only (PACKET_TX_RING).
+"""
+
+import mmap
+import socket
+import struct
+
+from . import packet, wire
+
+SOL_PACKET, PACKET_VERSION, PACKET_TX_RING, PACKET_VNET_HDR, PACKET_TX_HAS_OFF = (
+    263, 10, 13, 15, 19)
+TPACKET_V2, SEND_REQUEST = 1, 1
+VIRTIO = struct.Struct("=BBHHHH")
+PAGE = mmap.PAGESIZE
+FRAME, FRAMES = 4 * PAGE, 16
+
+
+class Pages:
+    def __init__(self, device, header):
+        """header: of Ethernet, without the type"""
+        self.header, self.number = header, 0
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        for option, value in ((PACKET_VERSION, TPACKET_V2), (PACKET_VNET_HDR, 1),
+                              (PACKET_TX_HAS_OFF, 1)):
+            self.socket.setsockopt(SOL_PACKET, option, value)
+        self.socket.setsockopt(SOL_PACKET, PACKET_TX_RING,
+                               struct.pack("=IIII", FRAME, FRAMES, FRAME, FRAMES))
+        self.ring = mmap.mmap(self.socket.fileno(), FRAME * FRAMES)
+        self.socket.bind((device, 0))
+
+    def close(self):
+        self.ring.close()
+        self.socket.close()
+
+    def put(self, data, linear=0, first=PAGE):
+        """Into the next frame, for flush(); at most FRAMES of them"""
+        kind = wire.ETH_IP if packet.version(data) == 4 else wire.ETH_IPV6
+        front = self.header + struct.pack("!H", kind)
+        linear = min(len(front) + linear, len(front) + len(data))
+        whole = VIRTIO.pack(0, 0, linear, 0, 0, 0) + front + data
+        start = self.number % FRAMES * FRAME
+        at = 2 * PAGE - first - linear - VIRTIO.size
+        self.ring[start + at:start + at + len(whole)] = whole
+        # struct tpacket2_hdr: status, length, snap length, where it begins
+        self.ring[start:start + 14] = struct.pack("=IIIH", SEND_REQUEST, len(whole), 0, at)
+        self.number += 1
+
+    def flush(self):
+        self.socket.send(b"")
+
+    def send(self, data, linear=0, first=PAGE):
+        self.put(data, linear, first)
+        self.flush()

@@ -50,7 +50,7 @@ static void esp_tx_header(struct ipsec_sa *sa, struct ip_esp_hdr *esp, u64 seq)
  */
 static bool esp_tx_exhausted(const struct ipsec_sa *sa, u64 seq)
 {
-	return unlikely(seq > U64_MAX - ESP_TX_RESERVE) && sa->x->type_offload;
+	return seq > U64_MAX - ESP_TX_RESERVE && sa->x->type_offload;
 }
 
 static void esp_tx_finish(struct ipsec_req *req)
@@ -65,8 +65,6 @@ static int esp_tx_trail(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 {
 	struct esp_plan plan;
 
-	if (unlikely(esp_tx_exhausted(sa, seq)))
-		return ipsec_drop(sa, seq, IPSEC_DROP_TX_EXHAUSTED);
 	if (unlikely(esp_wire_plan(&plan, skb->len, tfc, sa->align, sa->icvlen) ||
 		     !ipsec_tx_fits(sa, skb, plan.tail)))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
@@ -82,13 +80,17 @@ static int esp_tx_trail(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 static struct ipsec_req *esp_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 					unsigned int tfc, u8 next_header)
 {
-	int err = esp_tx_trail(sa, skb, seq, tfc, next_header);
-	unsigned int len = skb->len;
 	struct ip_esp_hdr *esp;
 	struct ipsec_req *req;
+	unsigned int len;
+	int err;
 
+	if (unlikely(esp_tx_exhausted(sa, seq)))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_EXHAUSTED));
+	err = esp_tx_trail(sa, skb, seq, tfc, next_header);
 	if (unlikely(err))
 		return ERR_PTR(err);
+	len = skb->len;
 	req = ipsec_esp_req(sa, skb, seq);
 	if (unlikely(!req))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM));
@@ -155,8 +157,14 @@ struct ipsec_req *ipsec_esp_tx_device(struct ipsec_sa *sa, struct sk_buff *skb)
  */
 int ipsec_esp_offer(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header)
 {
-	int err = skb_is_gso(skb) ? 0 : esp_tx_trail(sa, skb, seq, 0, next_header);
+	/* the device numbers the segments */
+	u64 last = skb_is_gso(skb) ? seq + skb_shinfo(skb)->gso_segs - 1 : seq;
+	int err = 0;
 
+	if (unlikely(esp_tx_exhausted(sa, last)))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_EXHAUSTED);
+	if (!skb_is_gso(skb))
+		err = esp_tx_trail(sa, skb, seq, 0, next_header);
 	if (unlikely(err))
 		return err;
 	esp_tx_header(sa, ipsec_encap_push(sa, skb), seq);

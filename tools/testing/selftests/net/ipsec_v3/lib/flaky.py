@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""AES-GCM that fails on demand, or is late: the module in ../flaky.
+
+	with flaky.loaded():		# new SAs with AES-GCM get it
+		flaky.set_to(late_ms=300)
+		...
+		flush()			# it is unloaded at the end
+"""
+
+import contextlib
+
+from . import impl, ktap
+
+PARAMETERS = "/sys/module/ipsec_v3_flaky/parameters"
+
+
+def set_to(**values):
+    for name, value in values.items():
+        with open(f"{PARAMETERS}/{name}", "w", encoding="ascii") as file:
+            file.write(str(value))
+
+
+@contextlib.contextmanager
+def loaded():
+    if impl.modprobe("ipsec_v3_flaky"):
+        raise ktap.Skip("there is no ipsec_v3_flaky, which tools/testing/vm/run builds")
+    set_to(error=0, late_ms=-1, late_error=0)
+    try:
+        yield
+    finally:
+        set_to(error=0, late_ms=-1, late_error=0)
+        ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_flaky"), "it unloads", 60)

@@ -80,9 +80,9 @@ interop: ## strongSwan and libreswan over the module, with each other; writes th
 	@$(SETUP) build vm ike
 	@IPSEC_INTEROP=long $(CHECK) interop; status=$$?; tools/testing/interop/table; exit $$status
 
-bench: ## side by side with in-tree: instructions per packet, rates, memory per SA
-	@$(SETUP) build vm
-	@tools/testing/bench/run
+bench: ## side by side with in-tree, pcrypt and WireGuard: tables and plots for performance.rst
+	@$(SETUP) build vm bench
+	@tools/testing/bench/run --out Documentation/networking/ipsec_v3/performance
 
 docs: ## the documentation as HTML in build/docs
 	@$(SETUP) build docs

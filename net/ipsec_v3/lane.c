@@ -69,9 +69,15 @@ MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run
 
 static struct cpumask lane_cpus;
 
+/* the lock of the module's parameters is held; a list that is refused changes nothing */
 static int lane_cpus_set(const char *value, const struct kernel_param *param)
 {
-	return cpulist_parse(value, &lane_cpus);
+	static struct cpumask wanted;
+	int err = cpulist_parse(value, &wanted);
+
+	if (!err)
+		cpumask_copy(&lane_cpus, &wanted);
+	return err;
 }
 
 static int lane_cpus_get(char *buffer, const struct kernel_param *param)
@@ -261,16 +267,11 @@ static struct ipsec_lane *lane_wanted_next(void)
 	return lane;
 }
 
-/* true when it was wanted */
-static bool lane_unwant(struct ipsec_lane *lane)
+static void lane_unwant(struct ipsec_lane *lane)
 {
-	bool wanted;
-
 	spin_lock_bh(&lane_wanted_lock);
-	wanted = !list_empty(&lane->wanted);
 	list_del_init(&lane->wanted);
 	spin_unlock_bh(&lane_wanted_lock);
-	return wanted;
 }
 
 static void lane_lend(struct ipsec_lane *lane)
@@ -315,6 +316,7 @@ static bool lane_call(struct ipsec_lane *lane)
 {
 	int here = smp_processor_id(), cpu;
 
+	lane->lent = true;
 	spin_lock_bh(&lane_wanted_lock);
 	if (list_empty(&lane->wanted))
 		list_add_tail(&lane->wanted, &lane_wanted);
@@ -538,8 +540,9 @@ void ipsec_lane_fini(struct ipsec_lane *lane)
 {
 	cancel_work_sync(&lane->gate);
 	cancel_work_sync(&lane->work);
-	/* a hand that has just found it there looks at it once more */
-	if (lane_unwant(lane))
+	lane_unwant(lane);
+	/* a hand may have found it in the list before another took it out of there */
+	if (lane->lent)
 		synchronize_rcu();
 }
 

@@ -31,6 +31,7 @@ struct ipsec_sa;
  * @brought: packets that @run has brought
  * @came: jiffies when the last packet was brought
  * @wanted: in the list of lanes that want more hands
+ * @lent: it has ever been there
  */
 struct ipsec_lane {
 	spinlock_t		lock;
@@ -50,6 +51,7 @@ struct ipsec_lane {
 	unsigned int		brought;
 	unsigned long		came;
 	struct list_head	wanted;
+	bool			lent;
 };
 
 /**

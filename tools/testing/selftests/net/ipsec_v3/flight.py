@@ -11,7 +11,7 @@ import contextlib
 import errno
 import time
 
-from lib import busy, host, impl, ktap, packet, xfrm
+from lib import busy, flaky, host, ktap, packet, xfrm
 from lib.busy import gone_in_flight, let_go
 from lib.faults import RIG, START, V4, V6, ends, line, one_of
 from lib.shape import PORT_DUT, PORT_PEER, TUNNEL
@@ -104,35 +104,24 @@ for _k, _kind in enumerate(busy.KINDS):
 
 # -- a cipher that fails, or is late -------------------------------------------------
 
-FLAKY = "/sys/module/ipsec_v3_flaky/parameters"
-
-
-def flaky_set(**values):
-    for name, value in values.items():
-        with open(f"{FLAKY}/{name}", "w", encoding="ascii") as file:
-            file.write(str(value))
-
-
 @contextlib.contextmanager
-def flaky():
+def unreliable():
     """While it is there a new SA with AES-GCM gets it."""
-    if impl.modprobe("ipsec_v3_flaky"):
-        raise ktap.Skip("there is no ipsec_v3_flaky, which tools/testing/vm/run builds")
-    try:
-        yield
-    finally:
-        flaky_set(error=0, late_ms=-1, late_error=0)
-        RIG.dut.flush()
-        RIG.sockets.drain()
-        ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_flaky"), "it unloads", 60)
+    with flaky.loaded():
+        try:
+            yield
+        finally:
+            flaky.reset()
+            RIG.dut.flush()
+            RIG.sockets.drain()
 
 
 def not_taken(shape, error, rx, tx):
     """Each packet is dropped and named, and the next is as good as any."""
-    with flaky():
+    with unreliable():
         on = line(shape, window=4096)
         before = on.figures()
-        flaky_set(error=error)
+        flaky.set_to(error=error)
         for n in range(1, 11):
             RIG.dut.wire.send(on.seal(START + n))
         on.settle(before, {rx: 10, "XfrmInStateProtoError": 10,
@@ -142,16 +131,16 @@ def not_taken(shape, error, rx, tx):
             with contextlib.suppress(OSError):	# the core may tell the sender
                 RIG.sockets.send(shape, b"one of ten")
         on.settle(before, {tx: 10, "XfrmOutStateProtoError": 10})
-        flaky_set(error=0)
+        flaky.set_to(error=0)
         on.accepts(START + 1)
         on.sends(11)
 
 
 def finished_late(shape, error, wanted):
     """The same verdicts when they come later"""
-    with flaky():
+    with unreliable():
         on = line(shape, window=4096)
-        flaky_set(late_ms=20, late_error=error)
+        flaky.set_to(late_ms=20, late_error=error)
         before = on.figures()
         for n in range(1, 11):
             RIG.dut.wire.send(on.seal(START + n))
@@ -164,7 +153,7 @@ def finished_late(shape, error, wanted):
         else:
             for _ in range(10):
                 on.opened(RIG.dut.wire.receive(packet.ESP), START)
-        flaky_set(late_ms=-1, late_error=0)
+        flaky.set_to(late_ms=-1, late_error=0)
         RIG.sockets.drain()
         on.accepts(START + 11)
         on.sends(11)
@@ -172,11 +161,11 @@ def finished_late(shape, error, wanted):
 
 def gone_before_late(shape, action):
     """The SA, or all of it, is gone when the cipher finishes."""
-    with flaky():
-        flaky_set(late_ms=-1)
+    with unreliable():
+        flaky.set_to(late_ms=-1)
         it = busy.Busy(Combined(GCM), "esp", shape)
         try:
-            flaky_set(late_ms=300)
+            flaky.set_to(late_ms=300)
             it.fill()
             action(it)
         finally:

@@ -20,13 +20,17 @@ def set_to(**values):
             file.write(str(value))
 
 
+def reset():
+    set_to(error=0, late_ms=-1, late_error=0)
+
+
 @contextlib.contextmanager
 def loaded():
     if impl.modprobe("ipsec_v3_flaky"):
         raise ktap.Skip("there is no ipsec_v3_flaky, which tools/testing/vm/run builds")
-    set_to(error=0, late_ms=-1, late_error=0)
+    reset()
     try:
         yield
     finally:
-        set_to(error=0, late_ms=-1, late_error=0)
+        reset()
         ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_flaky"), "it unloads", 60)

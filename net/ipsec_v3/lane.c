@@ -236,23 +236,33 @@ static void lane_gate_work(struct work_struct *work)
 	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
 
 	spin_lock_bh(&lane->lock);
-	lane->gated = false;
+	lane->gated = atomic_read(&lane->passed);
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }
 
-/* In transport mode the core gives each packet to a work item of the CPU that opened it.
- * What was processed on the spot may still be there, and must not be overtaken: the
- * lane's gate is queued behind it.
+/* What was processed on the spot may still be in the crypto API, and in transport mode
+ * in a work item of the CPU that opened it, to which the core gives each packet. It must
+ * not be overtaken: the lane's gate is queued behind it.
  */
 static void lane_shut_gate(struct ipsec_lane *lane, int here)
 {
-	if (lane_sa(lane)->x->props.mode != XFRM_MODE_TRANSPORT)
+	if (lane_sa(lane)->x->props.mode != XFRM_MODE_TRANSPORT &&
+	    !atomic_read(&lane->passed))
 		return;
 	spin_lock_bh(&lane->lock);
 	lane->gated = true;
 	spin_unlock_bh(&lane->lock);
 	queue_work_on(here, system_wq, &lane->gate);
+}
+
+/* Whoever brings @passed to zero opens the gate: had it been shut later than this
+ * looks, then its work would see the zero.
+ */
+static void lane_pass(struct ipsec_lane *lane, int packets)
+{
+	if (!atomic_add_return(packets, &lane->passed) && READ_ONCE(lane->gated))
+		queue_work(system_wq, &lane->gate);
 }
 
 static struct ipsec_lane *lane_wanted_next(void)
@@ -414,6 +424,33 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 	}
 	WRITE_ONCE(lane->came, jiffies);
 	return READ_ONCE(lane->open);
+}
+
+/**
+ * ipsec_lane_passed() - a packet was processed on the spot
+ * @sa: the SA
+ * @result: of that; for -EINPROGRESS, ipsec_lane_delivered() follows or has been called
+ *
+ * Context: any, RCU held since before the processing, as the packet may be gone and
+ * the SA with it; does not sleep.
+ * Return: @result.
+ */
+int ipsec_lane_passed(struct ipsec_sa *sa, int result)
+{
+	if (unlikely(result == -EINPROGRESS))
+		lane_pass(&sa->lane, 1);
+	return result;
+}
+
+/**
+ * ipsec_lane_delivered() - such a packet was finished later, and has gone on its way
+ * @sa: the SA
+ *
+ * Context: any, RCU held since before the packet went; does not sleep.
+ */
+void ipsec_lane_delivered(struct ipsec_sa *sa)
+{
+	lane_pass(&sa->lane, -1);
 }
 
 /* false when the lane is full */

@@ -20,11 +20,13 @@ struct ipsec_sa;
  * @count: packets that are not delivered
  * @waiting: packets that nobody has taken
  * @awake: @work is queued or runs
- * @gated: nothing is delivered until @gate has run
+ * @gated: nothing is delivered until @gate has opened it
  * @quiet: jiffies when the last packet was delivered
  * @work: works, and delivers in order, on @cpu
- * @gate: runs on the CPU that brings, behind the core's work on the packets that were
- *	processed on the spot
+ * @gate: runs behind the core's work on the packets that were processed on the spot,
+ *	on the CPU that brings and on those where such a packet was finished later
+ * @passed: packets processed on the spot that the crypto API has not finished; for
+ *	moments one less
  * @cpu: the CPU that delivers
  * @open: packets go through the lane, and not on the spot
  * @run: the run of the softirq, or jiffy, that brought the last packet
@@ -45,6 +47,7 @@ struct ipsec_lane {
 	unsigned long		quiet;
 	struct work_struct	work;
 	struct work_struct	gate;
+	atomic_t		passed;
 	int			cpu;
 	bool			open;
 	unsigned int		run;
@@ -83,6 +86,8 @@ extern const struct ipsec_lane_job ipsec_rx_job, ipsec_tx_job, ipsec_tx_device_j
 void ipsec_lane_init(struct ipsec_lane *lane);
 void ipsec_lane_fini(struct ipsec_lane *lane);
 bool ipsec_lane_open(struct ipsec_sa *sa);
+int ipsec_lane_passed(struct ipsec_sa *sa, int result);
+void ipsec_lane_delivered(struct ipsec_sa *sa);
 int ipsec_lane_push(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 		    enum ipsec_lane_kind kind);
 void ipsec_lane_done(struct ipsec_sa *sa, struct sk_buff *skb, int result);

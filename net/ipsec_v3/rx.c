@@ -188,7 +188,10 @@ static void rx_resume(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
+	rcu_read_lock();
 	rx_deliver(sa, skb, rx_opened(req, err));
+	ipsec_lane_delivered(sa);
+	rcu_read_unlock();
 }
 
 static void rx_lane_done(struct ipsec_req *req, int err)
@@ -227,7 +230,7 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 
 	if (unlikely(ipsec_lane_open(sa)))
 		return ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
-	result = rx_open(sa, skb, rx_resume);
+	result = ipsec_lane_passed(sa, rx_open(sa, skb, rx_resume));
 	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
 }
 

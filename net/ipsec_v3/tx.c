@@ -63,7 +63,10 @@ static void tx_resume(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
+	rcu_read_lock();
 	tx_deliver(sa, skb, tx_done(req, err));
+	ipsec_lane_delivered(sa);
+	rcu_read_unlock();
 }
 
 static void tx_lane_done(struct ipsec_req *req, int err)
@@ -99,10 +102,14 @@ const struct ipsec_lane_job ipsec_tx_job = {
 int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct ipsec_sa *sa = ipsec_sa(x);
+	int err;
 
 	if (unlikely(ipsec_lane_open(sa)))
 		return ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
-	return tx_run(sa->tx->prepare(sa, skb), tx_resume);
+	rcu_read_lock();
+	err = ipsec_lane_passed(sa, tx_run(sa->tx->prepare(sa, skb), tx_resume));
+	rcu_read_unlock();
+	return err;
 }
 
 /* The SA may go with the secpath; a device that went down meanwhile takes no more. */
@@ -128,7 +135,10 @@ static void tx_resume_device(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
+	rcu_read_lock();
 	tx_deliver_device(sa, skb, tx_done(req, err));
+	ipsec_lane_delivered(sa);
+	rcu_read_unlock();
 }
 
 static int tx_lane_work_device(struct ipsec_sa *sa, struct sk_buff *skb)
@@ -175,7 +185,8 @@ int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	if (unlikely(ipsec_lane_open(sa)) && tx_has_queue(dev))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
 	else
-		err = tx_run(ipsec_esp_tx_device(sa, skb), tx_resume_device);
+		err = ipsec_lane_passed(sa, tx_run(ipsec_esp_tx_device(sa, skb),
+						   tx_resume_device));
 	if (likely(err != -EINPROGRESS))
 		dev_put(dev);
 	return err;

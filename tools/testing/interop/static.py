@@ -47,6 +47,10 @@ def address(number, family, who):
     return f"10.{20 + number}.0.{who}" if family == 4 else f"fd{20 + number}::{who}"
 
 
+def start(number):
+    return 5 << 32 if SAS[number - 1][5].get("esn") else 0
+
+
 def lines_of(number):
     _, family, proto, mode, words, more = SAS[number - 1]
     here, there = (address(number, family, who) for who in (ME, PEER))
@@ -54,8 +58,8 @@ def lines_of(number):
     yield f"addr add {here}/{bits}" + (" dev eth0" if family == 4 else "")
     for src, dst, sender in ((here, there, ME), (there, here, PEER)):
         yield host.state_line(src, dst, number * 16 + sender, words, proto, mode,
-                              reqid=number, window=64, oseq=5 << 32 if more.get("esn")
-                              else 0, seq=5 << 32 if more.get("esn") else 0, **more)
+                              reqid=number, window=64, oseq=start(number),
+                              seq=start(number), **more)
     pings = ["proto icmp"] if family == 4 else ["proto ipv6-icmp type 128",
                                                 "proto ipv6-icmp type 129"]
     for selector in ["proto tcp", *pings]:
@@ -85,12 +89,13 @@ def setup():
 
 
 def figures():
-    """[[packets out, packets in, failed in]] per SA, as this end has them"""
+    """[[numbers sent, packets in, failed in]] per SA, as this end has them"""
     found, link = [], xfrm.Socket()
     for number, (_, family, proto, *_) in enumerate(SAS, 1):
         out = link.get(address(number, family, PEER), number * 16 + ME, proto)
         back = link.get(address(number, family, ME), number * 16 + PEER, proto)
-        found.append([out.packets, back.packets, back.failed])
+        # a packet that is cut into segments later counts once in the lifetime
+        found.append([out.oseq - start(number), back.packets, back.failed])
     return found
 
 

@@ -32,9 +32,9 @@
 #include "rx.h"
 #include "tx.h"
 
-static bool ipsec_offload;
+static bool ipsec_offload = true;
 module_param_named(offload, ipsec_offload, bool, 0444);
-MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default off)");
+MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
 
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)

@@ -142,5 +142,4 @@ for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
 ktap.add("hop-by-hop options", extension, packet.HOPOPTS)
 ktap.add("destination options", extension, packet.DSTOPTS)
 
-impl.PARAMETERS["ipsec_v3"] = ["offload=1"]
 ktap.main(lambda: RIG.start(name="gro"), RIG.stop)

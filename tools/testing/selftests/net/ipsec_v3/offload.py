@@ -475,5 +475,4 @@ def segments_by_device():
 ktap.add("a device encrypts", by_device)
 ktap.add("a device encrypts the segments of a GSO packet", segments_by_device)
 
-impl.PARAMETERS["ipsec_v3"] = ["offload=1"]
 ktap.main(PAIR.start, PAIR.stop)

@@ -11,7 +11,7 @@ import subprocess
 INTREE = os.environ.get("IPSEC_IMPL") == "intree"
 MODULE = ["ipsec_v3"]
 KERNELS_OWN = ["esp4", "esp6", "ah4", "ah6"]
-PARAMETERS = {}		# {module: [parameters]}, for a test that needs them
+PARAMETERS = os.environ.get("IPSEC_PARAMETERS", "").split()	# of ipsec_v3
 WANTED, UNWANTED = (KERNELS_OWN, MODULE) if INTREE else (MODULE, KERNELS_OWN)
 
 
@@ -33,9 +33,10 @@ def load():
         if loaded(module):
             modprobe("-r", module)
     for module in WANTED:
-        if module in PARAMETERS and loaded(module):
+        parameters = PARAMETERS if [module] == MODULE else []
+        if parameters and loaded(module):
             modprobe("-r", module)
-        error = modprobe(module, *PARAMETERS.get(module, []))
+        error = modprobe(module, *parameters)
         if error:
             return error.splitlines()[-1]
     return check()

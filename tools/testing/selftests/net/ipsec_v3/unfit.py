@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""GSO and GRO where something is odd: modes, padding and compression that keep a packet
+from crossing the stack whole, virtual devices between it and the wire, and packets that
+were joined before they came.  All of it passes.
+"""
+
+import contextlib
+import os
+
+from lib import host, ktap, line, packet
+from lib.line import Monopoly, Rig
+from lib.pages import Pages
+from lib.pair import SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
+from lib.peer import Esp
+from lib.shape import BEET, TRANSPORT, TUNNEL
+from lib.suite import GCM, Combined
+
+START = 68 << 32 | 100000
+
+
+class VlanPair(Pair):
+    device = "v0.7"
+
+    def prepared(self):
+        return ["link add link v0 name v0.7 type vlan id 7", "link set v0.7 up"]
+
+
+class VrfPair(Pair):
+    inner = "red"
+    vrf = "vrf red"
+
+    def prepared(self):
+        return ["link add red type vrf table 10", "link set red up", "link set v0 master red"]
+
+
+def threads(name):
+    """Of the kernel, whose names begin so"""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), \
+                open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+            if file.read().startswith(name):
+                yield int(pid)
+
+
+class Gateway(Rig):
+    """Forwards what the far end sends, there again"""
+
+    def start(self, **more):
+        super().start(**more)
+        with self.dut.outside():
+            self.pages = Pages("wire", self.dut.wire.header)
+        self.dut.sysctl("net.ipv4.ip_forward", 1)
+        self.dut.sysctl("net.ipv6.conf.all.forwarding", 1)
+        for name, device in ((self.dut.name, "v0"), (self.dut.far, "wire")):
+            host.ethtool(name, device, "gro", "on", "tso", "off")
+        # what it receives waits for a thread
+        host.ip("netns", "exec", self.dut.name, "sh", "-c",
+                "echo 1 > /sys/class/net/v0/threaded")
+        for pid in threads("napi/v0-"):
+            os.sched_setaffinity(pid, {0})
+
+    def stop(self):
+        self.pages.close()
+        super().stop()
+
+
+PAIR, VLAN, VRF, GATEWAY = Pair(), VlanPair("vlan"), VrfPair("vrf"), Gateway()
+
+
+# -- modes, padding, compression ------------------------------------------------------
+
+def passes(shape, levels):
+    PAIR.install(shape, levels, Combined(GCM))
+    Figures(PAIR, shape).arrived()
+
+
+for _shape in BEET:
+    ktap.add(f"{_shape}", passes, _shape, [esp("beet")],
+             intree_fails="its GSO packets are lost")
+
+
+def tfc(shape):
+    PAIR.install(shape, [esp("tunnel")], Combined(GCM), more="tfcpad 1000")
+    with Tap(PAIR.a) as tap:
+        Figures(PAIR, shape).arrived()
+        sizes = {len(data) for data in tap.packets() if packet.split(data)[1] == packet.ESP}
+    ktap.check(min(sizes) > 1000, f"packets of {min(sizes)} bytes")
+
+
+def compressed(shape, mode):
+    """IPComp inside ESP; what compresses and what does not"""
+    for data in (bytes(SIZE), os.urandom(SIZE)):
+        PAIR.install(shape, [comp(mode), esp("transport")], Combined(GCM))
+        before = PAIR.a.counters(), PAIR.b.counters()
+        PAIR.transfer(shape.inner_here, shape.inner_there, data)
+        ktap.equal([without_copies(host.delta(old, end.counters()))
+                    for old, end in zip(before, (PAIR.a, PAIR.b))], [{}, {}], "errors")
+        ktap.check(PAIR.b.state(shape.there, SPI_AB).packets > 3, "no ESP came")
+
+
+def without_copies(counters):
+    return {name: n for name, n in counters.items() if name not in line.UNASKED}
+
+
+for _shape in (TUNNEL[0], TUNNEL[3]):
+    ktap.add(f"TFC padding, {_shape}", tfc, _shape,
+             intree_fails="esp4_offload does not pad")
+for _shape in TRANSPORT:
+    ktap.add(f"IPComp in {_shape}", compressed, _shape, "transport",
+             intree_fails="what GRO takes is dropped between two SAs")
+for _shape in (TUNNEL[0], TUNNEL[3]):
+    ktap.add(f"IPComp {_shape} in transport", compressed, _shape, "tunnel",
+             intree_fails="what GRO takes is dropped between two SAs")
+
+
+# -- virtual devices ------------------------------------------------------------------
+
+def across(pair, shape):
+    pair.install(shape, [esp(shape.mode)], Combined(GCM), START, True)
+    done = Figures(pair, shape, START)
+    done.arrived()
+    done.whole()
+
+
+for _name, _pair in (("VLAN", VLAN), ("VRF", VRF)):
+    for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[1], TUNNEL[3]):
+        ktap.add(f"{_name}, {_shape}", across, _pair, _shape)
+
+
+def gre(shape, version):
+    """TCP in GRE, whose packets the SA protects"""
+    ends = host.INNER[version]
+    kind = "gre" if shape.outer == 4 else "ip6gre encaplimit none"
+    PAIR.install(shape, [esp("transport")], Combined(GCM), START, True, proto="gre")
+    for number, end in enumerate((PAIR.a, PAIR.b)):
+        outer = host.OUTER[shape.outer]
+        end.ip(f"link add g0 type {kind} local {outer[number]} remote {outer[1 - number]}",
+               "link set g0 up",
+               f"route replace {ends[1 - number]} dev g0 src {ends[number]}")
+    try:
+        Figures(PAIR, shape, START, ends=ends).arrived()
+    finally:
+        for number, end in enumerate((PAIR.a, PAIR.b)):
+            end.ip("link del g0", f"route replace {ends[1 - number]} via "
+                   f"{host.OUTER[version][1 - number]} src {ends[number]}")
+
+
+for _shape in TRANSPORT:
+    for _version in (4, 6):
+        ktap.add(f"GRE with IPv{_version} in {_shape}", gre, _shape, _version)
+
+
+# -- joined by GRO, and forwarded ------------------------------------------------------
+
+def datagrams(ends):
+    """All of a size but the last, which is what GRO joins"""
+    for n in range(12):
+        data = os.urandom(1001 if n < 11 else 500)
+        yield data, packet.ip(*ends, packet.UDP, packet.udp(*ends, 1111, 2222, data))
+
+
+def forwarded(feature, shape):
+    """They reach the gateway together, and it joins them."""
+    dut, suite, start = GATEWAY.dut, Combined(GCM), START
+    ends = host.OUTER[shape.inner][1], shape.inner_there
+    peer, sent = Esp(suite, SPI_AB, True), list(datagrams(ends))
+    dut.ip("xfrm state flush", "xfrm policy flush",
+           host.state_line(shape.here, shape.there, SPI_AB, suite.words(), mode="tunnel",
+                           esn=True, oseq=start,
+                           flags="af-unspec" if shape.outer != shape.inner else ""),
+           host.policy_line("out", ends[0], f"{ends[1]} proto udp",
+                            host.template(shape.here, shape.there, mode="tunnel")))
+    host.ethtool(dut.name, "v0", feature, "on")
+    before = dut.ip_figure(shape.inner, "InReceives")
+    dut.wire.drain()
+    with Monopoly():
+        for _, whole in sent:
+            GATEWAY.pages.put(whole, linear=20 if shape.inner == 4 else 40)
+        GATEWAY.pages.flush()
+    for number, (data, _) in enumerate(sent, start + 1):
+        inner, _, seq = peer.open(packet.split(dut.wire.receive(packet.ESP))[2], number)
+        found = packet.udp_data(*ends, packet.split(inner)[2])
+        ktap.equal((found, seq), ((1111, 2222, data), number), "datagram and number")
+    host.ethtool(dut.name, "v0", feature, "off")
+    seen = dut.ip_figure(shape.inner, "InReceives") - before
+    ktap.check(seen < len(sent), "GRO joined nothing")
+    ktap.equal(dut.state(shape.there, SPI_AB).oseq, start + len(sent), "last number")
+
+
+for _shape in TUNNEL:
+    ktap.add(f"UDP in a fraglist, forwarded, {_shape}", forwarded, "rx-gro-list", _shape)
+    ktap.add(f"UDP GSO, forwarded, {_shape}", forwarded, "rx-udp-gro-forwarding", _shape)
+
+
+def start():
+    for part in (PAIR, VLAN, VRF, GATEWAY):
+        part.start()
+
+
+def stop():
+    for part in (GATEWAY, VRF, VLAN, PAIR):
+        part.stop()
+
+
+ktap.main(start, stop)

@@ -130,6 +130,33 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 	return 0;
 }
 
+/* Packets that GRO has only chained keep the headroom that their NIC gave them, which is
+ * too little for the headers that each of them gets now. A member may be somebody else's
+ * as well, and then so is the link in it: the chain is copied.
+ */
+static int offload_gso_headroom(struct sk_buff *skb)
+{
+	struct sk_buff **link, *member, *wide;
+	unsigned int room;
+
+	if (skb_unclone(skb, GFP_ATOMIC))
+		return -ENOMEM;
+	for (link = &skb_shinfo(skb)->frag_list; (member = *link); link = &(*link)->next) {
+		/* its data is behind its own headers */
+		room = skb_headroom(skb) - skb_network_offset(member);
+		if (!skb_shared(member) && skb_headroom(member) >= room)
+			continue;
+		wide = skb_realloc_headroom(member, room);
+		if (!wide)
+			return -ENOMEM;
+		wide->next = member->next;
+		*link = wide;
+		skb->truesize += wide->truesize - member->truesize;
+		consume_skb(member);
+	}
+	return 0;
+}
+
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
 	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
@@ -147,6 +174,8 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 		return ERR_PTR(-EINVAL);
 
 	__skb_pull(skb, hlen);
+	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
+		return ERR_PTR(-ENOMEM);
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
 	xo->flags |= XFRM_GSO_SEGMENT;

@@ -54,6 +54,11 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 	esp->spi = x->id.spi;
 	esp->seq_no = htonl(xo->seq.low);
 	__skb_push(skb, -skb_network_offset(skb));
+	/* The core has made it that of the payload, GRE for example, and then drops what
+	 * does not look like TCP there. The checksum tells where TCP is.
+	 */
+	if (skb_is_gso(skb) && skb->ip_summed == CHECKSUM_PARTIAL)
+		skb_set_inner_transport_header(skb, skb_checksum_start_offset(skb));
 }
 
 static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *esp)

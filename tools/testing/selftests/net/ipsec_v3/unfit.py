@@ -139,7 +139,9 @@ def gre(shape, version):
                "link set g0 up",
                f"route replace {ends[1 - number]} dev g0 src {ends[number]}")
     try:
-        Figures(PAIR, shape, START, ends=ends).arrived()
+        done = Figures(PAIR, shape, START, ends=ends)
+        done.arrived()
+        ktap.check(done.sent < done.segments, "no packet crossed the stack whole")
     finally:
         for number, end in enumerate((PAIR.a, PAIR.b)):
             end.ip("link del g0", f"route replace {ends[1 - number]} via "
@@ -148,7 +150,9 @@ def gre(shape, version):
 
 for _shape in TRANSPORT:
     for _version in (4, 6):
-        ktap.add(f"GRE with IPv{_version} in {_shape}", gre, _shape, _version)
+        ktap.add(f"GRE with IPv{_version} in {_shape}", gre, _shape, _version,
+                 intree_fails="the core takes the hop limit for TCP's header length"
+                 if _version == 4 else None)
 
 
 # -- joined by GRO, and forwarded ------------------------------------------------------

@@ -250,30 +250,26 @@ static const struct ipsec_family *offload_family(const struct sk_buff *skb)
 	return NULL;
 }
 
-/* Nothing but an IP header and ESP, or ESP in UDP, and nothing behind it. Returns
- * the ESP header, or NULL for whatever else it may be.
- */
-static struct ip_esp_hdr *offload_gro_fits(const struct ipsec_family *family, struct sk_buff *skb)
+/* is it nothing but an IP header and ESP, or ESP in UDP, and nothing behind it */
+static bool offload_gro_fits(const struct ipsec_family *family, struct sk_buff *skb)
 {
 	unsigned int at = skb_gro_offset(skb);
 	struct ip_esp_hdr *esp;
 	const u8 *ip;
 
 	if (skb_network_offset(skb) || skb_is_gso(skb))
-		return NULL;
+		return false;
 	esp = skb_gro_header(skb, at + sizeof(*esp), at);
 	if (!esp)
-		return NULL;
+		return false;
 	ip = (u8 *)esp - at;
 	if (family->length(ip) != skb->len)
-		return NULL;
+		return false;
 	if (at == family->hdrlen && ip[family->nexthdr] == IPPROTO_ESP)
-		return esp;
-	if (at == family->hdrlen + sizeof(struct udphdr) && ip[family->nexthdr] == IPPROTO_UDP &&
-	    NAPI_GRO_CB(skb)->proto == IPPROTO_UDP &&
-	    ntohs(((struct udphdr *)esp)[-1].len) == skb->len - family->hdrlen)
-		return esp;
-	return NULL;
+		return true;
+	return at == family->hdrlen + sizeof(struct udphdr) &&
+	       ip[family->nexthdr] == IPPROTO_UDP && NAPI_GRO_CB(skb)->proto == IPPROTO_UDP &&
+	       ntohs(((struct udphdr *)esp)[-1].len) == skb->len - family->hdrlen;
 }
 
 /* the SA goes into the packet's secpath */
@@ -327,16 +323,16 @@ static void offload_gro_input(const struct ipsec_family *family, struct sk_buff 
 static struct sk_buff *offload_gro_receive(struct list_head *head, struct sk_buff *skb)
 {
 	const struct ipsec_family *family = offload_family(skb);
-	struct ip_esp_hdr *esp = family ? offload_gro_fits(family, skb) : NULL;
+	unsigned int at = skb_gro_offset(skb);
 
-	if (!esp || !(offload_by_nic(skb) || offload_gro_lookup(family, skb, esp)))
-		goto flush;
 	/* what GRO has looked at may still be in a page */
-	if (!pskb_may_pull(skb, skb_gro_offset(skb) + sizeof(*esp))) {
-		secpath_reset(skb);
+	if (!family || !offload_gro_fits(family, skb) ||
+	    !pskb_may_pull(skb, at + sizeof(struct ip_esp_hdr)))
 		goto flush;
-	}
-	__skb_pull(skb, skb_gro_offset(skb));
+	if (!offload_by_nic(skb) &&
+	    !offload_gro_lookup(family, skb, (struct ip_esp_hdr *)(skb->data + at)))
+		goto flush;
+	__skb_pull(skb, at);
 	offload_gro_input(family, skb);
 	return ERR_PTR(-EINPROGRESS);
 

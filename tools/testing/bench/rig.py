@@ -39,6 +39,7 @@ WIREGUARD_SUITE = "ChaCha20-Poly1305"
 
 PLAIN, INTREE, MODULE, WIREGUARD = "plain", "in-tree", "module", "WireGuard"
 INTREE_OFFLOAD, MODULE_OFFLOAD, PCRYPT = "in-tree, offload", "module, offload", "in-tree, pcrypt"
+SPREAD = "module, spread"	# where there are CPUs for it
 # like is compared with like: the core itself takes longer with offload, GSO or not
 MODULES = {
     PLAIN: [],
@@ -46,10 +47,11 @@ MODULES = {
     MODULE: ["ipsec_v3 offload=0"],
     INTREE_OFFLOAD: ["esp4", "ah4", "esp4_offload"],
     MODULE_OFFLOAD: ["ipsec_v3 offload=1"],
+    SPREAD: ["ipsec_v3 offload=0 spread=16"],
     PCRYPT: ["esp4", "ah4", "pcrypt", "algif_aead"],
     WIREGUARD: ["wireguard"],
 }
-IMPLS = list(MODULES)
+IMPLS = [impl for impl in MODULES if impl != SPREAD]
 # without udev nobody loads what the CPU can do, and while a disk is waited for this
 # clock runs away from those who load the templates with a timeout
 CIPHERS = ("aesni_intel ghash_clmulni_intel sha256_ssse3 chacha_x86_64 poly1305_x86_64 gcm ctr cbc"
@@ -94,7 +96,7 @@ def network(names=tuple(ROW)):
            f"ip -n {left} link set r{i} up; ip -n {right} link set l{i} up")
         sh(f"ip -n {left} neigh replace 10.0.{i}.2 dev r{i} lladdr {mac(right, f'l{i}')};"
            f"ip -n {right} neigh replace 10.0.{i}.1 dev l{i} lladdr {mac(left, f'r{i}')}")
-    if "src" in names:
+    if "sink" in names:
         sh("ip -n src route add 10.0.2.0/24 via 10.0.0.2; ip -n sink route add 10.0.0.0/24 via 10.0.2.1")
         routes()
 
@@ -141,7 +143,7 @@ def protect(impl, suite, mode="tunnel"):
     if impl == PLAIN:
         return
     if impl == WIREGUARD:
-        wireguard()
+        wireguard(here="10.0.0.0/24")
         return
     proto, flags, algo, inner = SUITES[suite]
     if impl == PCRYPT:
@@ -183,15 +185,17 @@ def patient(function, argument):
     return function(argument)
 
 
-def wireguard():
+def wireguard(left="gw1", right="gw2", net="10.0.1", there="10.0.2.0/24", here=None):
+    """Between two neighbours in net; there and here: what lies behind each of them"""
     for number in (1, 2):
-        write(f"/run/gw{number}.key", base64.b64encode(bytes([number]) * 32).decode() + "\n")
-    for name, number, far in (("gw1", 1, "10.0.2.0/24"), ("gw2", 2, "10.0.0.0/24")):
-        public = sh(f"wg pubkey < /run/gw{3 - number}.key").strip()
+        write(f"/run/{number}.key", base64.b64encode(bytes([number]) * 32).decode() + "\n")
+    for name, number, far in ((left, 1, there), (right, 2, here)):
+        public = sh(f"wg pubkey < /run/{3 - number}.key").strip()
         sh(f"ip -n {name} link add wg0 type wireguard; ip -n {name} addr add 10.9.0.{number}/24 dev wg0;"
-           f"ip netns exec {name} wg set wg0 listen-port 51820 private-key /run/{name}.key peer {public}"
-           f" endpoint 10.0.1.{3 - number}:51820 allowed-ips 0.0.0.0/0;"
-           f"ip -n {name} link set wg0 up; ip -n {name} route replace {far} dev wg0")
+           f"ip netns exec {name} wg set wg0 listen-port 51820 private-key /run/{number}.key peer {public}"
+           f" endpoint {net}.{3 - number}:51820 allowed-ips 0.0.0.0/0; ip -n {name} link set wg0 up")
+        if far:
+            sh(f"ip -n {name} route replace {far} dev wg0")
 
 
 def unprotect(impl):

@@ -1,18 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many packets of one SA a gateway handles, module against in-tree.
+"""How many packets of one SA a gateway handles, and does it keep the order of each flow.
 
-    [src] > [gw] > [sink]
+    [src] > [gw1] > [gw2]
 
-Runs in a guest with as many CPUs as the question has, in the same boot alternating.
-The packets of a burst wait behind a plug in src until all are there, encrypted
-already when gw shall decrypt, so that no sender takes a CPU from the gateway.
-One CPU lets them go, and receives them. Markers (another DSCP) ahead of the burst
-and behind it are time-stamped in the sink, which throws the others away.
-
-    scale.py [ROUNDS] [PACKETS]
-
-Prints a JSON object per burst, and at the end the medians and their ratios.
+Runs in a guest with as many CPUs as the question has; unlike in the other parts, what
+is measured is time, so nothing else should run on the machine.  The packets of a
+burst wait behind a plug in src until all are there, encrypted already when gw1 shall
+decrypt, so that no sender takes a CPU from the gateway.  One CPU lets them go, and
+receives them.  Markers (another DSCP) ahead of the burst and behind it are
+time-stamped in gw2, which throws the others away.  Every figure is the median of all
+rounds, in which the implementations take their turns.
 """
 
 import json
@@ -20,104 +18,101 @@ import os
 import socket
 import statistics
 import struct
-import subprocess
 import sys
 import time
 
-ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-PACKETS = int(sys.argv[2]) if len(sys.argv) > 2 else 6000
-SPREAD = os.environ.get("IPSEC_SPREAD", "16")
-KEY = "0x" + "".join(f"{i:02x}" for i in range(20))
-NAMES = ("src", "gw", "sink")
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+import rig		# noqa: E402
+from rig import INTREE, MODULE, PCRYPT, SPREAD, WIREGUARD, sh	# noqa: E402
+
+ROUNDS = int(os.environ.get("IPSEC_BENCH_ROUNDS", "3"))
+PACKETS = int(os.environ.get("IPSEC_BENCH_PACKETS", "5000"))
+SUITES = {INTREE: "AES-GCM, ESN", MODULE: "AES-GCM, ESN", SPREAD: "AES-GCM, ESN", PCRYPT: "AES-GCM, ESN"}
+IMPLS = {"decrypts": (INTREE, PCRYPT, MODULE, SPREAD, WIREGUARD),
+         # what WireGuard sends shows no marker
+         "encrypts": (INTREE, PCRYPT, MODULE, SPREAD)}
+SIZES = (64, 1400)
 FLOWS = 16
+CHUNK = 200			# packets that WireGuard surely queues
 MARKERS = 8
 TOS = 0x20			# of a marker
+SINK = "10.0.1.2"
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 32, 33, 35
-IMPLS = {"in-tree": ["esp4", "ah4"], "module": ["ipsec_v3 offload=0 spread=0"],
-         "module, spread": [f"ipsec_v3 offload=0 spread={SPREAD}"]}
-
-
-def sh(command):
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+PLUG = "ip netns exec src tc qdisc {} dev r0 root plug {}"
 
 
 def network():
-    for name in NAMES:
-        sh(f"ip netns add {name}; ip -n {name} link set lo up;"
-           f"ip netns exec {name} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.disable_ipv6=1")
-    for i, (left, right) in enumerate(zip(NAMES, NAMES[1:])):
-        sh(f"ip link add r{i} netns {left} type veth peer name l{i} netns {right};"
-           f"ip -n {left} addr add 10.0.{i}.1/24 dev r{i}; ip -n {right} addr add 10.0.{i}.2/24 dev l{i};"
-           f"ip -n {left} link set r{i} up; ip -n {right} link set l{i} up")
-        for here, dev, there, far, address in ((left, f"r{i}", right, f"l{i}", f"10.0.{i}.2"),
-                                               (right, f"l{i}", left, f"r{i}", f"10.0.{i}.1")):
-            mac = sh(f"ip netns exec {there} cat /sys/class/net/{far}/address").strip()
-            sh(f"ip -n {here} neigh replace {address} dev {dev} lladdr {mac}")
-    sh("ip -n src route add 10.0.1.0/24 via 10.0.0.2; ip -n sink route add 10.0.0.0/24 via 10.0.1.1;"
-       "ip netns exec src tc qdisc add dev r0 root plug limit 1000000000;"
+    rig.network(("src", "gw1", "gw2"))
+    sh("ip -n src route add 10.0.1.0/24 via 10.0.0.2; ip -n gw2 route add 10.0.0.0/24 via 10.0.1.1;"
        "sysctl -qw net.core.netdev_max_backlog=100000;"
-       "ip netns exec sink nft 'table netdev t { chain c { type filter hook ingress device l1 priority 0;"
+       "ip netns exec gw2 nft 'table netdev t { chain c { type filter hook ingress device l1 priority 0;"
        " ip dscp cs1 accept; ip protocol { udp, esp } counter drop; }; }'")
+    sh(PLUG.format("add", "limit 1000000000"))
+    sh(PLUG.format("change", "release_indefinite"))
 
 
-def load(impl):
-    """This implementation and no other"""
-    for name in ("ipsec_v3", "esp4", "ah4"):
-        subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
-        if os.path.exists(f"/sys/module/{name}"):
-            sys.exit(f"scale: {name} is still loaded")
-    for words in IMPLS[impl]:
-        sh(f"modprobe --ignore-install {words}")
-
-
-def protect(what):
-    """The tunnel ends on gw, and begins or ends where the question is not"""
-    ends = {"decrypt": ("10.0.0.1", "10.0.0.2"), "encrypt": ("10.0.1.1", "10.0.1.2")}[what]
-    sa = f"src {ends[0]} dst {ends[1]}"
-    tmpl = f"tmpl {sa} proto esp reqid 1 mode tunnel"
-    hosts = {"decrypt": (("src", "out"), ("gw", "fwd")), "encrypt": (("gw", "out"),)}[what]
+def protect(what, impl):
+    """The tunnel ends on gw1, and begins or ends where the question is not."""
+    if impl == WIREGUARD:
+        rig.wireguard("src", "gw1", "10.0.0", "10.0.1.0/24")
+        return
+    proto, flags, algo, inner = rig.SUITES[SUITES[impl]]
+    if impl == PCRYPT:
+        rig.parallel(inner)
+    ends = {"decrypts": ("10.0.0.1", "10.0.0.2"), "encrypts": ("10.0.1.1", SINK)}[what]
+    sa = f"src {ends[0]} dst {ends[1]} proto {proto}"
+    hosts = {"decrypts": (("src", "out"), ("gw1", "fwd")), "encrypts": (("gw1", "out"),)}[what]
     for host, direction in hosts:
-        sh(f"ip -n {host} xfrm state add {sa} proto esp spi 0x100 reqid 1 mode tunnel flag esn"
-           f" replay-window 1024 aead 'rfc4106(gcm(aes))' {KEY} 128;"
-           f"ip -n {host} xfrm policy add src 10.0.0.0/24 dst 10.0.1.0/24 dir {direction} {tmpl}")
+        rig.patient(sh, f"ip -n {host} xfrm state add {sa} spi 0x100 reqid 1 mode tunnel {flags} {algo}")
+        sh(f"ip -n {host} xfrm policy add src 10.0.0.0/24 dst 10.0.1.0/24 dir {direction}"
+           f" tmpl {sa} reqid 1 mode tunnel")
 
 
-def unprotect():
-    for host in NAMES:
+def unprotect(impl):
+    if impl == WIREGUARD:
+        sh("ip -n src link del wg0; ip -n gw1 link del wg0; ip -n src route replace 10.0.1.0/24 via 10.0.0.2")
+    for host in ("src", "gw1"):
         sh(f"ip -n {host} xfrm policy flush; ip -n {host} xfrm state flush")
     time.sleep(0.5)
 
 
-def socket_in(name, *kind):
-    with open(f"/run/netns/{name}", "rb") as there, open("/proc/1/ns/net", "rb") as home:
-        libc.setns(there.fileno(), 0)
-        made = socket.socket(socket.AF_INET, *kind)
-        libc.setns(home.fileno(), 0)
-    return made
-
-
 def senders():
     made = []
-    for n in range(FLOWS):
-        sock = socket_in("src", socket.SOCK_DGRAM)
-        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 29)
-        sock.bind(("10.0.0.1", 5000 + n))
-        made.append(sock)
+    with rig.inside("src"):
+        for n in range(FLOWS):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 29)
+            sock.bind(("10.0.0.1", 5000 + n))
+            made.append(sock)
     return made
 
 
-def send(socks, size, count):
-    """count packets of size bytes, in flows by turns"""
-    data = bytes(size - 28)
-    for n in range(count):
-        socks[n % FLOWS].sendto(data, ("10.0.1.2", 9))
-    return count
+def waiting():
+    """Packets behind the plug"""
+    return json.loads(sh("ip netns exec src tc -s -j qdisc show dev r0"))[0]["qlen"]
+
+
+def queued(count):
+    """WireGuard encrypts later."""
+    until = time.monotonic() + 20
+    while waiting() < count:
+        if time.monotonic() > until:
+            sys.exit(f"bench: {waiting()} of {count} packets wait for the gateway")
+
+
+def send(socks, size):
+    """PACKETS of size bytes, their number in front, in flows by turns"""
+    rest = bytes(size - 28 - 4)
+    for n in range(PACKETS):
+        socks[n % FLOWS].sendto(struct.pack("!I", n) + rest, (SINK, 9))
+        if n % CHUNK == CHUNK - 1:
+            queued(n)
 
 
 def mark(sock, count):
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, TOS)
     for _ in range(count):
-        sock.sendto(b"marker", ("10.0.1.2", 9))
+        sock.sendto(b"marker", (SINK, 9))
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
 
 
@@ -134,59 +129,92 @@ def stamps(sock):
 
 
 def arrived():
-    rules = json.loads(sh("ip netns exec sink nft -j list table netdev t"))
+    rules = json.loads(sh("ip netns exec gw2 nft -j list table netdev t"))
     return next(part["counter"]["packets"] for item in rules["nftables"] if "rule" in item
                 for part in item["rule"]["expr"] if "counter" in part)
 
 
-def burst(socks, sink, size):
-    """packets per second, and how many got lost"""
-    sh("ip netns exec src tc qdisc change dev r0 root plug block")
+def burst(socks, size):
+    sh(PLUG.format("change", "block"))
     mark(socks[0], 1)
-    sent = send(socks, size, PACKETS)
+    send(socks, size)
     mark(socks[0], MARKERS)
-    before = arrived()
-    sh("taskset 1 ip netns exec src tc qdisc change dev r0 root plug release_indefinite")
-    times = stamps(sink)
-    if len(times) < 2:
-        sys.exit(f"scale: {len(times)} markers arrived")
-    got = arrived() - before
-    return got * 10 ** 9 / (times[-1] - times[0]), sent - got
+    queued(PACKETS + MARKERS)
+    sh("taskset 1 " + PLUG.format("change", "release_indefinite"))
 
 
-def measure(what, impl, size):
-    load(impl)
-    protect(what)
-    socks = senders()
-    with socket_in("sink", socket.SOCK_RAW, socket.IPPROTO_UDP if what == "decrypt" else socket.IPPROTO_ESP) as sink:
+def rate(socks, what, size):
+    """packets per second, and how many got lost"""
+    with rig.inside("gw2"):
+        sink = socket.socket(socket.AF_INET, socket.SOCK_RAW,
+                             socket.IPPROTO_UDP if what == "decrypts" else socket.IPPROTO_ESP)
+    with sink:
         sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         sink.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sink.settimeout(3)
-        rate, lost = burst(socks, sink, size)
+        before = arrived()
+        burst(socks, size)
+        times = stamps(sink)
+    if len(times) < 2:
+        sys.exit(f"bench: {len(times)} markers arrived")
+    got = arrived() - before
+    return got * 10 ** 9 / (times[-1] - times[0]), PACKETS - got
+
+
+def late(socks, size):
+    """packets that come after a younger one of their flow"""
+    with rig.inside("gw2"):
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800))
+    with tap:
+        tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
+        tap.bind(("l1", 0x800))
+        burst(socks, size)
+        tap.settimeout(3)
+        youngest, found = [-1] * FLOWS, 0
+        while True:
+            try:
+                packet = tap.recv(2048)
+            except socket.timeout:
+                return found
+            if packet[9] != socket.IPPROTO_UDP or packet[1] == TOS:
+                continue
+            number = struct.unpack_from("!I", packet, 28)[0]
+            found += number < youngest[number % FLOWS]
+            youngest[number % FLOWS] = max(number, youngest[number % FLOWS])
+
+
+def measure(what, impl, size):
+    """{measure: value} of one burst, or of two"""
+    rig.load(impl)
+    protect(what, impl)
+    socks = senders()
+    mark(socks[0], 1)		# WireGuard's handshake
+    time.sleep(0.5)
+    found = dict(zip(("rate", "lost"), rate(socks, what, size)))
+    if what == "decrypts" and size == SIZES[0]:
+        found["late"] = late(socks, size)
     for sock in socks:
         sock.close()
-    unprotect()
-    return {"what": what, "impl": impl, "size": size, "rate": round(rate), "lost": lost}
+    unprotect(impl)
+    return found
 
 
 def main():
+    rig.prepare()
     network()
-    rows = []
+    rounds = {}
     for turn in range(ROUNDS):
-        for what in ("decrypt", "encrypt"):
-            for size in (64, 1400):
-                for impl in IMPLS:
-                    rows.append(measure(what, impl, size))
-                    print(json.dumps({"round": turn, **rows[-1]}), flush=True)
-    for what in ("decrypt", "encrypt"):
-        for size in (64, 1400):
-            rate = {impl: statistics.median(row["rate"] for row in rows if row["impl"] == impl and
-                                            row["what"] == what and row["size"] == size) for impl in IMPLS}
-            print(f"# gateway, {what}, {size} bytes: " + ", ".join(
-                f"{impl} {value:.0f}/s ({value / rate['in-tree']:.2f})" for impl, value in rate.items()))
+        for what, impls in IMPLS.items():
+            for size in SIZES:
+                for impl in impls:
+                    found = measure(what, impl, size)
+                    rounds.setdefault((what, size, impl), []).append(found)
+                    print(f"# round {turn + 1} of {ROUNDS}: {what}, {size} bytes, {impl}: {found}", flush=True)
+    for (what, size, impl), found in rounds.items():
+        for name, unit in (("rate", "packets/s"), ("lost", "packets"), ("late", "packets")):
+            if name in found[0]:
+                rig.row("scale", what, impl, name, unit, round(statistics.median(one[name] for one in found)), size)
 
 
 if __name__ == "__main__":
-    import ctypes
-    libc = ctypes.CDLL(None, use_errno=True)
     main()

@@ -15,9 +15,10 @@ import sys
 
 PLAIN, INTREE, MODULE, WIREGUARD = "plain", "in-tree", "module", "WireGuard"
 INTREE_OFFLOAD, MODULE_OFFLOAD, PCRYPT = "in-tree, offload", "module, offload", "in-tree, pcrypt"
+SPREAD = "module, spread"
 ANY_SA = "packet to a random one"
 COLOURS = {PLAIN: "#aaaaaa", INTREE: "#d95f02", MODULE: "#1b9e77", INTREE_OFFLOAD: "#f2b37d",
-           MODULE_OFFLOAD: "#83cfb5", PCRYPT: "#7570b3", WIREGUARD: "#666666"}
+           MODULE_OFFLOAD: "#83cfb5", PCRYPT: "#7570b3", SPREAD: "#0b5e45", WIREGUARD: "#666666"}
 
 
 def keep(path, part, rows, about):
@@ -179,15 +180,18 @@ def tables(results):
     """{file: text} of every part that was measured"""
     if results.keys("gateway", "both"):
         yield from gateway_tables(results)
-    every = list(COLOURS)
+    every = [impl for impl in COLOURS if impl != SPREAD]
     for name, measure, impls in (("tcp", "both", every), ("tcp-gateways", "gateways", every),
                                  ("latency", "round trip", every)):
         part = name.split("-", maxsplit=1)[0]
         if results.keys(part, measure):
             pivot = Pivot(results, part, measure, impls).ratio("ratio")
             yield f"{name}.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
-    if results.keys("reorder", "late"):
-        yield "reorder.txt", Pivot(results, "reorder", "late", list(COLOURS)[1:]).text()
+    if results.keys("scale", "rate"):
+        impls = [INTREE, PCRYPT, MODULE, SPREAD, WIREGUARD]
+        yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio, spread", SPREAD).text()
+        for measure in ("lost", "late"):
+            yield f"scale-{measure}.txt", Pivot(results, "scale", measure, impls).text()
     if results.keys("forgeries", "near"):
         yield "forgeries.txt", simple(["case", "bytes", "near", "far ahead"], [
             [*key, *(results.get("forgeries", key, MODULE, name) for name in ("near", "far ahead"))]
@@ -200,7 +204,8 @@ def plots(results, folder):
     for part, measure, title, unit in (
             ("gateway", "both", "Through two gateways, by suite and bytes", "instructions per packet"),
             ("tcp", "both", "TCP from host to host", "instructions per 1000 bytes"),
-            ("latency", "round trip", "One packet alone and its answer", "instructions")):
+            ("latency", "round trip", "One packet alone and its answer", "instructions"),
+            ("scale", "rate", "One SA, a gateway with two CPUs", "packets per second")):
         if results.keys(part, measure):
             bars(Pivot(results, part, measure, list(COLOURS)), f"{folder}/{part}.svg", title, unit)
 

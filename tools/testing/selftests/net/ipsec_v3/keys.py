@@ -59,8 +59,9 @@ def found():
     secret, other, page = Secret(32), Secret(32), mmap.mmap(-1, 4096)
     for n, octet in enumerate(secret.masked):
         page[1000 + n] = octet ^ MASK
-    ktap.equal([len(fronts) for fronts in Ram().find(secret, other).values()], [1, 0],
-               "copies of both")
+    # a kernel short of memory moves pages, and leaves a copy where one was
+    mine, never = (len(fronts) for fronts in Ram().find(secret, other).values())
+    ktap.check(mine and not never, f"{mine} copies of what is there, {never} of what is not")
 
 
 # -- the key of an SA -----------------------------------------------------------------

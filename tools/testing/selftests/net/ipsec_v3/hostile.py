@@ -240,6 +240,30 @@ def cut(kind, shape):
     good(on)
 
 
+def in_udp(shape):
+    """ESP in UDP, changed at random and cut off at every octet: some of it is for IKE,
+    or keeps a mapping alive (RFC 3948 2.2, 2.3)."""
+    on = Line(RIG, shape, gcm(), "esp", True, 4096, START, encap=True)
+    rng, packets = dice("in UDP", shape), []
+    while len(packets) < COUNT:
+        esp = packet.split(on.seal(START + 1 + rng.randrange(64),
+                                   rng.randbytes(rng.choice((0, 1, 40, 900)))))[2][8:]
+        changed = mutated(esp, rng)
+        # what stays as it is would rightly be accepted
+        if changed[:len(esp)] != esp and len(changed) <= 1900:
+            packets.append(on.wrap(changed))
+    packets += [on.wrap(esp[:n]) for n in range(min(len(esp), 100))]
+    # and lengths of UDP that lie
+    whole = packet.split(on.seal(START + 100))
+    for length in (0, 1, 7, 8, 9, 16, len(whole[2]) - 1, len(whole[2]) + 1, 65535):
+        packets.append(packet.join(*whole[:2], whole[2][:4] + struct.pack("!HH", length, 0) +
+                                   whole[2][8:]))
+    changed = fire(on, packets, each=None)
+    ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    report(packets, changed)
+    good(on)
+
+
 def options4(rng):
     """IPv4 options, some of them as they should be"""
     text = b""
@@ -559,6 +583,8 @@ for kind in ("esp", "ah"):
         for mixed in (False, True):
             ktap.add(f"{name}: 17 layers{' of both protocols' if mixed else ''}", nested,
                      kind, shape, mixed)
+for shape in SHAPES:
+    ktap.add(f"ESP in UDP {shape}: changed at random, cut off", in_udp, shape)
 for shape in SHAPES:
     for suite in (gcm, lambda: Separate("cbc(aes)", "hmac(sha256)", 128)):
         ktap.add(f"ESP {shape}: valid ICV, every pad length, {'GCM' if suite is gcm else 'CBC'}",

@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many packets of one SA a gateway handles, and does it keep the order of each flow.
+"""How many packets of one SA a gateway handles, and does it keep the order of each flow;
+and of two SAs, each of which comes to a CPU of its own, so that spreading gains nothing.
 
-    [src] > [gw1] > [gw2]
+    [src]  > [gw1] > [gw2]
+    [src2] >
 
 Runs in a guest with as many CPUs as the question has; unlike in the other parts, what
 is measured is time, so nothing else should run on the machine.  The packets of a
@@ -27,10 +29,12 @@ from rig import INTREE, MODULE, PCRYPT, SPREAD, WIREGUARD, sh	# noqa: E402
 
 ROUNDS = int(os.environ.get("IPSEC_BENCH_ROUNDS", "3"))
 PACKETS = int(os.environ.get("IPSEC_BENCH_PACKETS", "5000"))
-SUITES = {INTREE: "AES-GCM, ESN", MODULE: "AES-GCM, ESN", SPREAD: "AES-GCM, ESN", PCRYPT: "AES-GCM, ESN"}
+SUITE = "AES-GCM, ESN"
+BUSY = "decrypts, two SAs"
 IMPLS = {"decrypts": (INTREE, PCRYPT, MODULE, SPREAD, WIREGUARD),
          # what WireGuard sends shows no marker
-         "encrypts": (INTREE, PCRYPT, MODULE, SPREAD)}
+         "encrypts": (INTREE, PCRYPT, MODULE, SPREAD),
+         BUSY: (INTREE, MODULE, SPREAD)}
 SIZES = (64, 1400)
 FLOWS = 16
 CHUNK = 200			# packets that WireGuard surely queues
@@ -38,7 +42,8 @@ MARKERS = 8
 TOS = 0x20			# of a marker
 SINK = "10.0.1.2"
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 32, 33, 35
-PLUG = "ip netns exec src tc qdisc {} dev r0 root plug {}"
+PLUG = "ip netns exec {} tc qdisc {} dev r0 root plug {}"
+SOURCES = {"src": "10.0.0", "src2": "10.0.3"}	# and their networks
 
 
 def network():
@@ -47,8 +52,15 @@ def network():
        "sysctl -qw net.core.netdev_max_backlog=100000;"
        "ip netns exec gw2 nft 'table netdev t { chain c { type filter hook ingress device l1 priority 0;"
        " ip dscp cs1 accept; ip protocol { udp, esp } counter drop; }; }'")
-    sh(PLUG.format("add", "limit 1000000000"))
-    sh(PLUG.format("change", "release_indefinite"))
+    sh("ip netns add src2; ip netns exec src2 sysctl -qw net.ipv6.conf.all.disable_ipv6=1;"
+       "ip link add r0 netns src2 type veth peer name l3 netns gw1;"
+       "ip -n src2 addr add 10.0.3.1/24 dev r0; ip -n gw1 addr add 10.0.3.2/24 dev l3;"
+       "ip -n src2 link set r0 up; ip -n gw1 link set l3 up; ip -n src2 route add 10.0.1.0/24 via 10.0.3.2;"
+       f"ip -n src2 neigh replace 10.0.3.2 dev r0 lladdr {rig.mac('gw1', 'l3')};"
+       "ip -n gw2 route add 10.0.3.0/24 via 10.0.1.1")
+    for source in SOURCES:
+        sh(PLUG.format(source, "add", "limit 1000000000"))
+        sh(PLUG.format(source, "change", "release_indefinite"))
 
 
 def protect(what, impl):
@@ -56,57 +68,64 @@ def protect(what, impl):
     if impl == WIREGUARD:
         rig.wireguard("src", "gw1", "10.0.0", "10.0.1.0/24")
         return
-    proto, flags, algo, inner = rig.SUITES[SUITES[impl]]
     if impl == PCRYPT:
-        rig.parallel(inner)
-    ends = {"decrypts": ("10.0.0.1", "10.0.0.2"), "encrypts": ("10.0.1.1", SINK)}[what]
+        rig.parallel(rig.SUITES[SUITE][3])
+    if what == "encrypts":
+        tunnel(0x100, ("10.0.1.1", SINK), "10.0.0.0/24", (("gw1", "out"),))
+        return
+    for spi, (source, net) in enumerate(SOURCES.items(), 0x100):
+        tunnel(spi, (f"{net}.1", f"{net}.2"), f"{net}.0/24", ((source, "out"), ("gw1", "fwd")))
+
+
+def tunnel(spi, ends, behind, hosts):
+    """hosts: that know of it, and the direction of the policy there"""
+    proto, flags, algo, _ = rig.SUITES[SUITE]
     sa = f"src {ends[0]} dst {ends[1]} proto {proto}"
-    hosts = {"decrypts": (("src", "out"), ("gw1", "fwd")), "encrypts": (("gw1", "out"),)}[what]
     for host, direction in hosts:
-        rig.patient(sh, f"ip -n {host} xfrm state add {sa} spi 0x100 reqid 1 mode tunnel {flags} {algo}")
-        sh(f"ip -n {host} xfrm policy add src 10.0.0.0/24 dst 10.0.1.0/24 dir {direction}"
+        rig.patient(sh, f"ip -n {host} xfrm state add {sa} spi {spi:#x} reqid 1 mode tunnel {flags} {algo}")
+        sh(f"ip -n {host} xfrm policy add src {behind} dst 10.0.1.0/24 dir {direction}"
            f" tmpl {sa} reqid 1 mode tunnel")
 
 
 def unprotect(impl):
     if impl == WIREGUARD:
         sh("ip -n src link del wg0; ip -n gw1 link del wg0; ip -n src route replace 10.0.1.0/24 via 10.0.0.2")
-    for host in ("src", "gw1"):
+    for host in (*SOURCES, "gw1"):
         sh(f"ip -n {host} xfrm policy flush; ip -n {host} xfrm state flush")
     time.sleep(0.5)
 
 
-def senders():
+def senders(source):
     made = []
-    with rig.inside("src"):
+    with rig.inside(source):
         for n in range(FLOWS):
             sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 29)
-            sock.bind(("10.0.0.1", 5000 + n))
+            sock.bind((f"{SOURCES[source]}.1", 5000 + n))
             made.append(sock)
     return made
 
 
-def waiting():
+def waiting(source):
     """Packets behind the plug"""
-    return json.loads(sh("ip netns exec src tc -s -j qdisc show dev r0"))[0]["qlen"]
+    return json.loads(sh(f"ip netns exec {source} tc -s -j qdisc show dev r0"))[0]["qlen"]
 
 
-def queued(count):
+def queued(source, count):
     """WireGuard encrypts later."""
     until = time.monotonic() + 20
-    while waiting() < count:
+    while waiting(source) < count:
         if time.monotonic() > until:
-            sys.exit(f"bench: {waiting()} of {count} packets wait for the gateway")
+            sys.exit(f"bench: {waiting(source)} of {count} packets wait for the gateway")
 
 
-def send(socks, size):
+def send(source, socks, size):
     """PACKETS of size bytes, their number in front, in flows by turns"""
     rest = bytes(size - 28 - 4)
     for n in range(PACKETS):
         socks[n % FLOWS].sendto(struct.pack("!I", n) + rest, (SINK, 9))
         if n % CHUNK == CHUNK - 1:
-            queued(n)
+            queued(source, n)
 
 
 def mark(sock, count):
@@ -135,19 +154,22 @@ def arrived():
 
 
 def burst(socks, size):
-    sh(PLUG.format("change", "block"))
-    mark(socks[0], 1)
-    send(socks, size)
-    mark(socks[0], MARKERS)
-    queued(PACKETS + MARKERS)
-    sh("taskset 1 " + PLUG.format("change", "release_indefinite"))
+    """socks: {source: its sockets}; each is let go by a CPU of its own"""
+    for source, some in socks.items():
+        sh(PLUG.format(source, "change", "block"))
+        mark(some[0], 1)
+        send(source, some, size)
+        mark(some[0], MARKERS)
+        queued(source, PACKETS + MARKERS)
+    sh("".join(f"taskset -c {cpu} {PLUG.format(source, 'change', 'release_indefinite')} & "
+               for cpu, source in enumerate(socks)) + "wait")
 
 
 def rate(socks, what, size):
     """packets per second, and how many got lost"""
     with rig.inside("gw2"):
         sink = socket.socket(socket.AF_INET, socket.SOCK_RAW,
-                             socket.IPPROTO_UDP if what == "decrypts" else socket.IPPROTO_ESP)
+                             socket.IPPROTO_ESP if what == "encrypts" else socket.IPPROTO_UDP)
     with sink:
         sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         sink.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -155,10 +177,10 @@ def rate(socks, what, size):
         before = arrived()
         burst(socks, size)
         times = stamps(sink)
-    if len(times) < 2:
+    if len(times) < 2 * len(socks):
         sys.exit(f"bench: {len(times)} markers arrived")
     got = arrived() - before
-    return got * 10 ** 9 / (times[-1] - times[0]), PACKETS - got
+    return got * 10 ** 9 / (times[-1] - times[0]), PACKETS * len(socks) - got
 
 
 def late(socks, size):
@@ -187,13 +209,14 @@ def measure(what, impl, size):
     """{measure: value} of one burst, or of two"""
     rig.load(impl)
     protect(what, impl)
-    socks = senders()
-    mark(socks[0], 1)		# WireGuard's handshake
+    socks = {source: senders(source) for source in (SOURCES if what == BUSY else ["src"])}
+    for some in socks.values():
+        mark(some[0], 1)		# WireGuard's handshake
     time.sleep(0.5)
     found = dict(zip(("rate", "lost"), rate(socks, what, size)))
     if what == "decrypts" and size == SIZES[0]:
         found["late"] = late(socks, size)
-    for sock in socks:
+    for sock in sum(socks.values(), []):
         sock.close()
     unprotect(impl)
     return found

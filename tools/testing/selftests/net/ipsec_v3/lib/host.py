@@ -18,6 +18,7 @@ from . import wire, xfrm
 
 CLONE_NEWNET = 0x40000000
 UDP_ENCAP, ESPINUDP = 100, 2
+SO_RCVBUFFORCE = 33
 # ipv6.disable=1 at boot leaves IPv4
 VERSIONS = (4, 6) if os.path.exists("/proc/net/if_inet6") else (4,)
 OUTER = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
@@ -97,6 +98,7 @@ class Host:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.inside():
             sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)	# hundreds wait at times
         if encap:
             sock.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, ESPINUDP)
         if device:

@@ -424,7 +424,8 @@ def fuzz(name, choices):
         ktap.say("\n".join(f"{n} x {what or 'no words'}" for what, n in words.most_common()))
     ktap.check(log["add yes"] > log["add no"] / 3, "hardly an SA was accepted")
     ktap.check(words.keys() - {""}, "nothing was refused in words")
-    ktap.check(sum(changed.values()), "no packet met an SA")
+    # few messages may well make none that a packet has a policy for
+    ktap.check(sum(changed.values()) or COUNT < 150, "no packet met an SA")
     still_works()
 
 
@@ -436,6 +437,7 @@ for name, choices in (("SAs of every kind", STATES), ("updates", UPDATES),
 
 @ktap.case("after all of that the module unloads")
 def unloads():
+    RIG.dut.flush()
     reload_at_once()
     still_works()
 

@@ -429,7 +429,7 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 /**
  * ipsec_lane_passed() - a packet was processed on the spot
  * @sa: the SA
- * @result: of that; for -EINPROGRESS, ipsec_lane_delivered() follows or has been called
+ * @result: of that; for -EINPROGRESS, ipsec_lane_resume() follows or has been called
  *
  * Context: any, RCU held since before the processing, as the packet may be gone and
  * the SA with it; does not sleep.
@@ -443,14 +443,21 @@ int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 }
 
 /**
- * ipsec_lane_delivered() - such a packet was finished later, and has gone on its way
+ * ipsec_lane_resume() - such a packet was finished later
  * @sa: the SA
+ * @skb: the packet; it goes on its way, and the SA may go with it
+ * @kind: what was done with it
+ * @result: what its job's work would have returned
  *
- * Context: any, RCU held since before the packet went; does not sleep.
+ * Context: as the job's deliver.
  */
-void ipsec_lane_delivered(struct ipsec_sa *sa)
+void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane_kind kind,
+		       int result)
 {
+	rcu_read_lock();
+	lane_jobs[kind]->deliver(sa, skb, result);
 	lane_pass(&sa->lane, -1);
+	rcu_read_unlock();
 }
 
 /* false when the lane is full */

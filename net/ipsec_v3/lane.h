@@ -87,7 +87,8 @@ void ipsec_lane_init(struct ipsec_lane *lane);
 void ipsec_lane_fini(struct ipsec_lane *lane);
 bool ipsec_lane_open(struct ipsec_sa *sa);
 int ipsec_lane_passed(struct ipsec_sa *sa, int result);
-void ipsec_lane_delivered(struct ipsec_sa *sa);
+void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane_kind kind,
+		       int result);
 int ipsec_lane_push(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 		    enum ipsec_lane_kind kind);
 void ipsec_lane_done(struct ipsec_sa *sa, struct sk_buff *skb, int result);

@@ -188,10 +188,7 @@ static void rx_resume(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
-	rcu_read_lock();
-	rx_deliver(sa, skb, rx_opened(req, err));
-	ipsec_lane_delivered(sa);
-	rcu_read_unlock();
+	ipsec_lane_resume(sa, skb, IPSEC_LANE_RX, rx_opened(req, err));
 }
 
 static void rx_lane_done(struct ipsec_req *req, int err)

@@ -63,10 +63,7 @@ static void tx_resume(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
-	rcu_read_lock();
-	tx_deliver(sa, skb, tx_done(req, err));
-	ipsec_lane_delivered(sa);
-	rcu_read_unlock();
+	ipsec_lane_resume(sa, skb, IPSEC_LANE_TX, tx_done(req, err));
 }
 
 static void tx_lane_done(struct ipsec_req *req, int err)
@@ -135,10 +132,7 @@ static void tx_resume_device(struct ipsec_req *req, int err)
 	struct ipsec_sa *sa = req->sa;
 	struct sk_buff *skb = req->skb;
 
-	rcu_read_lock();
-	tx_deliver_device(sa, skb, tx_done(req, err));
-	ipsec_lane_delivered(sa);
-	rcu_read_unlock();
+	ipsec_lane_resume(sa, skb, IPSEC_LANE_TX_DEVICE, tx_done(req, err));
 }
 
 static int tx_lane_work_device(struct ipsec_sa *sa, struct sk_buff *skb)

@@ -2,8 +2,9 @@
 /*
  * One SA over several CPUs, its order kept.
  *
- * Packets are processed on the spot until one CPU brings an SA's packets in crowds.
- * From then on that CPU only appends them to the SA's lane:
+ * Packets are processed on the spot until one CPU brings an SA's packets in crowds, and
+ * has no time left while another has. From then on that CPU only appends them to the
+ * SA's lane:
  *
  *	first           next            last
  *	  |               |               |
@@ -19,11 +20,14 @@
  */
 #include <linux/cpumask.h>
 #include <linux/hash.h>
+#include <linux/interrupt.h>
 #include <linux/kernel_stat.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/rculist.h>
 #include <linux/sched/isolation.h>
+#include <linux/tick.h>
 
 #include "ipsec.h"
 #include "lane.h"
@@ -33,16 +37,26 @@
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies of quiet that close a lane */
+#define LANE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies without a crowd that close a lane */
+#define LANE_LOOK	(10 * USEC_PER_MSEC)	/* from one look at a CPU's time to the next */
+#define LANE_STALE	(100 * USEC_PER_MSEC)	/* when the look before says nothing any more */
 
 /**
  * struct lane_hand - a CPU's work for the lanes of others
  * @work: takes from the lanes that want hands
  * @cpu: the CPU
+ * @lock: guards what follows
+ * @looked: when its idle time was read last
+ * @idle: which was this then, microseconds since boot
+ * @percent: of its time that the CPU was idle before, negative when that is not known
  */
 struct lane_hand {
 	struct work_struct	work;
 	int			cpu;
+	spinlock_t		lock;
+	ktime_t			looked;
+	u64			idle;
+	int			percent;
 };
 
 /**
@@ -63,9 +77,13 @@ static const struct ipsec_lane_job * const lane_jobs[] = {
 	[IPSEC_LANE_TX_DEVICE]	= &ipsec_tx_device_job,
 };
 
-static unsigned int ipsec_spread;
+static unsigned int ipsec_spread = 16;
 module_param_named(spread, ipsec_spread, uint, 0644);
-MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run before the SA is spread over several CPUs (default 0: never)");
+MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run before the SA is spread over several CPUs (default 16; 0: never)");
+
+static u8 ipsec_spread_idle = 60;
+module_param_named(spread_idle, ipsec_spread_idle, byte, 0644);
+MODULE_PARM_DESC(spread_idle, "Percent of its time by which another CPU must have been idler than the one that brings an SA's packets before the SA is spread (default 60; 0: however busy they are)");
 
 static struct cpumask lane_cpus;
 
@@ -184,18 +202,44 @@ static bool lane_deliver(struct ipsec_lane *lane)
 	return list;
 }
 
+/* Has all that was delivered left the queues of this CPU, which delivered it? In process
+ * context no softirq of this CPU is half done. @lane->lock is held.
+ */
+static bool lane_is_drained(struct ipsec_lane *lane)
+{
+	return !lane->count && !lane->awake &&
+	       !(local_softirq_pending() & (BIT(NET_RX_SOFTIRQ) | BIT(TASKLET_SOFTIRQ)));
+}
+
+/* In transport mode the core gives each packet that was delivered to a work item of this
+ * CPU, and what shall follow that is queued behind it.
+ */
+static bool lane_core_works_later(struct ipsec_lane *lane)
+{
+	return lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
+}
+
+/* The lane is empty. A gate that is queued already is not behind what was delivered
+ * last. @lane->lock is held.
+ */
+static void lane_drain(struct ipsec_lane *lane)
+{
+	if (lane_core_works_later(lane))
+		lane->draining = queue_work_on(smp_processor_id(), system_wq, &lane->gate);
+	else
+		lane->drained = lane_is_drained(lane);
+}
+
 /* Sleeps when there is nothing to do, else lets others have their turn. */
 static void lane_rest(struct ipsec_lane *lane)
 {
-	bool more;
-
 	spin_lock_bh(&lane->lock);
-	more = lane->next || lane_ready(lane);
-	lane->awake = more;
-	lane->quiet = jiffies;
-	spin_unlock_bh(&lane->lock);
-	if (more)
+	lane->awake = lane->next || lane_ready(lane);
+	if (lane->awake)
 		lane_queue_on(lane->cpu, &lane->work);
+	else if (!lane->count)
+		lane_drain(lane);
+	spin_unlock_bh(&lane->lock);
 }
 
 static void lane_work(struct work_struct *work)
@@ -237,18 +281,20 @@ static void lane_gate_work(struct work_struct *work)
 
 	spin_lock_bh(&lane->lock);
 	lane->gated = atomic_read(&lane->passed);
+	if (lane->draining)
+		lane->drained = lane_is_drained(lane);
+	lane->draining = false;
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }
 
 /* What was processed on the spot may still be in the crypto API, and in transport mode
- * in a work item of the CPU that opened it, to which the core gives each packet. It must
- * not be overtaken: the lane's gate is queued behind it.
+ * with the core's work item. It must not be overtaken: the lane's gate is queued behind
+ * it.
  */
 static void lane_shut_gate(struct ipsec_lane *lane, int here)
 {
-	if (lane_sa(lane)->x->props.mode != XFRM_MODE_TRANSPORT &&
-	    !atomic_read(&lane->passed))
+	if (!lane_core_works_later(lane) && !atomic_read(&lane->passed))
 		return;
 	spin_lock_bh(&lane->lock);
 	lane->gated = true;
@@ -352,14 +398,47 @@ static unsigned int lane_run(void)
 	       (unsigned int)jiffies;
 }
 
+/* Percent of its time that a CPU was idle lately, softirqs and interrupts taken off;
+ * negative when nobody has looked before, so that the next look will know.
+ */
+static int lane_idle(int cpu)
+{
+	struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
+	u64 idle = get_cpu_idle_time_us(cpu, NULL);
+	int percent;
+	s64 took;
+
+	spin_lock_bh(&hand->lock);
+	took = ktime_us_delta(ktime_get(), hand->looked);
+	if (took >= LANE_LOOK) {
+		hand->percent = took < LANE_STALE ? div64_s64(100 * (idle - hand->idle), took) : -1;
+		hand->looked = ktime_add_us(hand->looked, took);
+		hand->idle = idle;
+	}
+	percent = hand->percent;
+	spin_unlock_bh(&hand->lock);
+	return percent;
+}
+
+/* Has a CPU time, when the one that brings was idle for @own percent of its own? */
+static bool lane_has_time(int cpu, int own)
+{
+	int wanted = READ_ONCE(ipsec_spread_idle);
+
+	/* a kernel that keeps its tick does not know */
+	if (!wanted || get_cpu_idle_time_us(cpu, NULL) == -1ULL)
+		return true;
+	return own >= 0 && lane_idle(cpu) - own >= wanted;
+}
+
 /* Which CPU shall deliver: never the one that brings. False when there is none. */
 static bool lane_place(struct ipsec_lane *lane)
 {
 	unsigned int start = hash_ptr(lane, 16) % nr_cpu_ids;
-	int here = raw_smp_processor_id(), cpu;
+	int here = raw_smp_processor_id(), own = lane_idle(here), cpu;
 
 	for_each_cpu_wrap(cpu, &lane_cpus, start) {
-		if (cpu == here || !cpu_online(cpu))
+		if (cpu == here || !cpu_online(cpu) || !lane_has_time(cpu, own))
 			continue;
 		WRITE_ONCE(lane->cpu, cpu);
 		lane_shut_gate(lane, here);
@@ -368,31 +447,32 @@ static bool lane_place(struct ipsec_lane *lane)
 	return false;
 }
 
-/* Nothing is under way, and what was delivered has had time to leave the queues of the
- * CPU that delivered it.
- */
-static bool lane_quiet(struct ipsec_lane *lane)
+/* Nothing is under way, and nothing that was delivered can be overtaken. */
+static bool lane_drained(struct ipsec_lane *lane)
 {
-	bool quiet;
+	bool drained;
 
 	spin_lock_bh(&lane->lock);
-	quiet = !lane->count && !lane->awake &&
-		time_after(jiffies, lane->quiet + LANE_LINGER);
+	drained = lane->drained;
 	spin_unlock_bh(&lane->lock);
-	return quiet;
+	return drained;
 }
 
 /* A new run begins: shall the lane be open in it? The run before says so if it was a
- * crowd; but one that ended long ago says nothing.
+ * crowd; but one that ended long ago says nothing. To look for a CPU takes time where
+ * there are many, so a lane does it once in a jiffy.
  */
 static bool lane_judge(struct ipsec_lane *lane, unsigned int spread)
 {
-	bool recent = time_before(jiffies, READ_ONCE(lane->came) + LANE_LINGER);
-	bool open = READ_ONCE(lane->open);
+	unsigned long now = jiffies, last = READ_ONCE(lane->crowd);
+	bool crowd = spread && READ_ONCE(lane->brought) >= spread &&
+		     time_before(now, READ_ONCE(lane->came) + LANE_LINGER);
 
-	if (recent && spread && READ_ONCE(lane->brought) >= spread)
-		return open || lane_place(lane);
-	return open && (recent || !lane_quiet(lane));
+	if (crowd)
+		WRITE_ONCE(lane->crowd, now);
+	if (!READ_ONCE(lane->open))
+		return crowd && now != last && lane_place(lane);
+	return crowd || time_before(now, last + LANE_LINGER) || !lane_drained(lane);
 }
 
 /**
@@ -421,8 +501,8 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 		WRITE_ONCE(lane->open, lane_judge(lane, spread));
 		WRITE_ONCE(lane->run, run);
 		WRITE_ONCE(lane->brought, 1);
+		WRITE_ONCE(lane->came, jiffies);
 	}
-	WRITE_ONCE(lane->came, jiffies);
 	return READ_ONCE(lane->open);
 }
 
@@ -475,6 +555,8 @@ static bool lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 	lane->last = skb;
 	lane->count++;
 	lane->waiting++;
+	lane->drained = false;
+	lane->draining = false;
 	return true;
 }
 
@@ -582,8 +664,8 @@ void ipsec_lane_init(struct ipsec_lane *lane)
  */
 void ipsec_lane_fini(struct ipsec_lane *lane)
 {
-	cancel_work_sync(&lane->gate);
 	cancel_work_sync(&lane->work);
+	cancel_work_sync(&lane->gate);
 	lane_unwant(lane);
 	/* a hand may have found it in the list before another took it out of there */
 	if (lane->lent)
@@ -606,6 +688,8 @@ int ipsec_lane_setup(void)
 
 		INIT_WORK(&hand->work, lane_hand_work);
 		hand->cpu = cpu;
+		spin_lock_init(&hand->lock);
+		hand->percent = -1;
 	}
 	/* memory may be freed by what is sent over IPsec */
 	lane_queue = alloc_workqueue("ipsec_v3", WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM, 0);

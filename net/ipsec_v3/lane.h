@@ -21,17 +21,20 @@ struct ipsec_sa;
  * @waiting: packets that nobody has taken
  * @awake: @work is queued or runs
  * @gated: nothing is delivered until @gate has opened it
- * @quiet: jiffies when the last packet was delivered
+ * @drained: the lane is empty, and what it delivered has left the queues of @cpu
+ * @draining: @gate is queued to see that
  * @work: works, and delivers in order, on @cpu
- * @gate: runs behind the core's work on the packets that were processed on the spot,
- *	on the CPU that brings and on those where such a packet was finished later
+ * @gate: runs behind the core's work on the packets that were processed on the spot, on
+ *	the CPU that brings and on those where such a packet was finished later; and, on
+ *	@cpu, behind that on packets that were delivered
  * @passed: packets processed on the spot that the crypto API has not finished; for
  *	moments one less
  * @cpu: the CPU that delivers
  * @open: packets go through the lane, and not on the spot
  * @run: the run of the softirq, or jiffy, that brought the last packet
  * @brought: packets that @run has brought
- * @came: jiffies when the last packet was brought
+ * @came: jiffies when that began
+ * @crowd: jiffies when a run was last seen to have brought a crowd
  * @wanted: in the list of lanes that want more hands
  * @lent: it has ever been there
  */
@@ -44,7 +47,8 @@ struct ipsec_lane {
 	unsigned int		waiting;
 	bool			awake;
 	bool			gated;
-	unsigned long		quiet;
+	bool			drained;
+	bool			draining;
 	struct work_struct	work;
 	struct work_struct	gate;
 	atomic_t		passed;
@@ -53,6 +57,7 @@ struct ipsec_lane {
 	unsigned int		run;
 	unsigned int		brought;
 	unsigned long		came;
+	unsigned long		crowd;
 	struct list_head	wanted;
 	bool			lent;
 };

@@ -39,7 +39,7 @@ WIREGUARD_SUITE = "ChaCha20-Poly1305"
 
 PLAIN, INTREE, MODULE, WIREGUARD = "plain", "in-tree", "module", "WireGuard"
 INTREE_OFFLOAD, MODULE_OFFLOAD, PCRYPT = "in-tree, offload", "module, offload", "in-tree, pcrypt"
-SPREAD = "module, spread"	# where there are CPUs for it
+ALONE, ALONE_OFFLOAD = "module, spread=0", "module, offload, spread=0"	# where there are CPUs to spread over
 # like is compared with like: the core itself takes longer with offload, GSO or not
 MODULES = {
     PLAIN: [],
@@ -47,11 +47,12 @@ MODULES = {
     MODULE: ["ipsec_v3 offload=0"],
     INTREE_OFFLOAD: ["esp4", "ah4", "esp4_offload"],
     MODULE_OFFLOAD: ["ipsec_v3 offload=1"],
-    SPREAD: ["ipsec_v3 offload=0 spread=16"],
+    ALONE: ["ipsec_v3 offload=0 spread=0"],
+    ALONE_OFFLOAD: ["ipsec_v3 offload=1 spread=0"],
     PCRYPT: ["esp4", "ah4", "pcrypt", "algif_aead"],
     WIREGUARD: ["wireguard"],
 }
-IMPLS = [impl for impl in MODULES if impl != SPREAD]
+IMPLS = [impl for impl in MODULES if impl not in (ALONE, ALONE_OFFLOAD)]
 # without udev nobody loads what the CPU can do, and while a disk is waited for this
 # clock runs away from those who load the templates with a timeout
 CIPHERS = ("aesni_intel ghash_clmulni_intel sha256_ssse3 chacha_x86_64 poly1305_x86_64 gcm ctr cbc"

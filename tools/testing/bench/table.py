@@ -15,10 +15,11 @@ import sys
 
 PLAIN, INTREE, MODULE, WIREGUARD = "plain", "in-tree", "module", "WireGuard"
 INTREE_OFFLOAD, MODULE_OFFLOAD, PCRYPT = "in-tree, offload", "module, offload", "in-tree, pcrypt"
-SPREAD = "module, spread"
+ALONE, ALONE_OFFLOAD = "module, spread=0", "module, offload, spread=0"
 ANY_SA = "packet to a random one"
 COLOURS = {PLAIN: "#aaaaaa", INTREE: "#d95f02", MODULE: "#1b9e77", INTREE_OFFLOAD: "#f2b37d",
-           MODULE_OFFLOAD: "#83cfb5", PCRYPT: "#7570b3", SPREAD: "#0b5e45", WIREGUARD: "#666666"}
+           MODULE_OFFLOAD: "#83cfb5", PCRYPT: "#7570b3", ALONE: "#0b5e45",
+           ALONE_OFFLOAD: "#4f8f7a", WIREGUARD: "#666666"}
 
 
 def keep(path, part, rows, about):
@@ -46,8 +47,10 @@ class Results:
                                   if r["part"] == part and r["measure"] == measure and r["what"] != PLAIN))
 
     def get(self, part, key, impl, measure):
-        what = PLAIN if impl == PLAIN else key[0]
-        return self.values.get((part, what, key[1], impl, measure))
+        found = self.values.get((part, key[0], key[1], impl, measure))
+        if found is None and impl == PLAIN:	# which is the same for every suite
+            return self.values.get((part, PLAIN, key[1], impl, measure))
+        return found
 
 
 class Pivot:
@@ -180,7 +183,7 @@ def tables(results):
     """{file: text} of every part that was measured"""
     if results.keys("gateway", "both"):
         yield from gateway_tables(results)
-    every = [impl for impl in COLOURS if impl != SPREAD]
+    every = [impl for impl in COLOURS if impl not in (ALONE, ALONE_OFFLOAD)]
     for name, measure, impls in (("tcp", "both", every), ("tcp-gateways", "gateways", every),
                                  ("latency", "round trip", every)):
         part = name.split("-", maxsplit=1)[0]
@@ -188,10 +191,14 @@ def tables(results):
             pivot = Pivot(results, part, measure, impls).ratio("ratio")
             yield f"{name}.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
     if results.keys("scale", "rate"):
-        impls = [INTREE, PCRYPT, MODULE, SPREAD, WIREGUARD]
-        yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio, spread", SPREAD).text()
+        impls = [INTREE, PCRYPT, ALONE, MODULE, WIREGUARD]
+        yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio").text()
         for measure in ("lost", "late"):
             yield f"scale-{measure}.txt", Pivot(results, "scale", measure, impls).text()
+    if results.keys("stream", "rate"):
+        impls = [PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD]
+        pivot = Pivot(results, "stream", "rate", impls)
+        yield "stream.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
     if results.keys("forgeries", "near"):
         yield "forgeries.txt", simple(["case", "bytes", "near", "far ahead"], [
             [*key, *(results.get("forgeries", key, MODULE, name) for name in ("near", "far ahead"))]
@@ -205,7 +212,8 @@ def plots(results, folder):
             ("gateway", "both", "Through two gateways, by suite and bytes", "instructions per packet"),
             ("tcp", "both", "TCP from host to host", "instructions per 1000 bytes"),
             ("latency", "round trip", "One packet alone and its answer", "instructions"),
-            ("scale", "rate", "One SA, a gateway with two CPUs", "packets per second")):
+            ("scale", "rate", "One SA, a gateway with two CPUs", "packets per second"),
+            ("stream", "rate", "One TCP stream, two CPUs", "Mbit/s")):
         if results.keys(part, measure):
             bars(Pivot(results, part, measure, list(COLOURS)), f"{folder}/{part}.svg", title, unit)
 

@@ -129,16 +129,21 @@ def report(impl, suite, name, value):
     rig.row("tcp", suite, impl, name, "instructions per 1000 bytes", round(value * 1000 / BYTES))
 
 
-def main():
-    only = sys.argv[1] if len(sys.argv) > 1 else ""
-    rig.prepare()
-    rig.network()
+def prepare():
+    """The devices of rig.network()"""
     for name, device in (("src", "r0"), ("gw1", "l0"), ("gw1", "r1"), ("gw2", "l1"), ("gw2", "r2"), ("sink", "l2")):
         subprocess.run(["ip", "netns", "exec", name, "ethtool", "-K", device, "tso", "off", "gro", "on"],
                        check=True, stdout=subprocess.DEVNULL)
     # what fits into every tunnel, so that all send segments of one size
     sh("ip -n src route replace 10.0.2.0/24 via 10.0.0.2 mtu 1420;"
        "ip -n sink route replace 10.0.0.0/24 via 10.0.2.1 mtu 1420")
+
+
+def main():
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    rig.prepare()
+    rig.network()
+    prepare()
     threads = [Threads("gw1", ["r1"]), Threads("gw2", ["l1"])]
     for suite, impl in rig.pairs(only):
         rig.load(impl)

@@ -4,7 +4,7 @@
 may go while packets are under way.
 
 CPU 0 brings the packets here, and CPU 1 delivers them.  With spread=1 two packets
-in a row are a crowd.
+in a row are a crowd, and with spread_idle=0 it does not matter whether a CPU has time.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from lib import busy, cryptd, impl, ktap, spread
+from lib import busy, cryptd, host, impl, ktap, spread
 from lib.line import Line, Rig
 from lib.shape import TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
@@ -131,6 +131,63 @@ def plugged(on, number, count):
             RIG.dut.wire.send(on.seal(START + number + n, data))
     in_order(sent, [RIG.sockets.receive(V4) for _ in sent])
     return RIG.dut.counters().get("RxSpread", 0) - before
+
+
+def spread_by(on, number):
+    """How many of a crowd were spread, and the next number"""
+    before = RIG.dut.counters().get("RxSpread", 0)
+    number = bursts_in(on, number)
+    return RIG.dut.counters().get("RxSpread", 0) - before, number
+
+
+@ktap.case("a CPU that has no time is given none")
+def no_time():
+    on, number = line(V4), 1
+    with spread.bringing(), spread.parameters(spread_idle=60), spread.Hog():
+        for _ in range(10):
+            found, number = spread_by(on, number)
+            ktap.equal(found, 0, "RxSpread")
+
+
+@ktap.case("a CPU that has time is given some, when the one that brings has none")
+def time_there():
+    on, number, found = line(V4), 1, 0
+    until = time.monotonic() + 30
+    with spread.bringing(), spread.parameters(spread_idle=60):
+        while not found and time.monotonic() < until:
+            found, number = spread_by(on, number)
+    ktap.check(found, "nothing was spread")
+
+
+@ktap.case("where the one that brings has time as well, nothing is spread")
+def time_here():
+    on = line(V4)
+    with spread.bringing(), spread.parameters(spread_idle=60):
+        before = RIG.dut.counters().get("RxSpread", 0)
+        for number in range(1, 16):
+            on.accepts(START + number)
+            time.sleep(0.08)
+        ktap.equal(RIG.dut.counters().get("RxSpread", 0) - before, 0, "RxSpread")
+
+
+def trickle(shape):
+    """One by one, too few for a crowd, too many for a quiet tenth of a second"""
+    on = line(shape)
+    with spread.bringing():
+        with counting("RxSpread", BURST):
+            number = bursts_in(on)
+        with spread.parameters(spread=8):
+            time.sleep(0.2)
+            for _ in range(20):
+                before = RIG.dut.counters().get("RxSpread", 0)
+                on.accepts(START + number)
+                number += 1
+                time.sleep(0.02)
+            ktap.equal(RIG.dut.counters().get("RxSpread", 0), before, "RxSpread")
+
+
+for shape in (V4, TUNNEL[0]):
+    ktap.add(f"a trickle closes the lane: {shape}", trickle, shape)
 
 
 @ktap.case("a crowd opens the lane, quiet closes it")
@@ -319,7 +376,8 @@ for kind in busy.KINDS:
 
 if os.environ.get("IPSEC_SHORT"):	# half of what is made by loops
     del ktap.CASES[-len(busy.KINDS) * (len(busy.ACTIONS) + 1)::2], ktap.CASES[1:len(SUITES) * 6:2]
-# with offload what is sent is spread before a device with a queue only, and v0 has none
-impl.PARAMETERS += ["spread=1", "offload=0"]
+impl.PARAMETERS += ["spread=1", "spread_idle=0"]
+# with offload what is sent is spread before a device with a queue only
+host.Dut.queue = "pfifo limit 10000"
 spread.possible()
 ktap.main(RIG.start, RIG.stop)

@@ -157,6 +157,8 @@ def delta(before, after):
 class Dut(Host):
     """A Host on a cable whose far end is self.wire."""
 
+    queue = ""		# words for a queueing discipline in front of v0
+
     def __init__(self, name="dut", mtu=1500):
         super().__init__(name)
         far = f"{self.name}-w"
@@ -174,6 +176,8 @@ class Dut(Host):
             self.sysctl("net.ipv6.conf.v0.router_solicitations", 0)
         ip("-n", far, lines=["link set wire up"])
         self.ip(*self.addresses())
+        if self.queue:
+            self.run("tc", "qdisc", "add", "dev", "v0", "root", *self.queue.split())
         with self.outside():
             self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
 

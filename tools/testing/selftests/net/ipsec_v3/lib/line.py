@@ -52,6 +52,7 @@ class Monopoly:
         self.softirqs = thread_id("ksoftirqd/0")
         with open(THROTTLE, "r+", encoding="ascii") as file:
             self.throttle = file.read()
+            file.seek(0)	# elsewhere the kernel takes nothing
             file.write("-1")	# or others get a part of each second
         os.sched_setscheduler(self.softirqs, os.SCHED_FIFO, os.sched_param(60))
         os.sched_setaffinity(0, {0})

@@ -74,6 +74,7 @@ class Hog:
     def __enter__(self):
         with open(THROTTLE, "r+", encoding="ascii") as file:
             self.throttle = file.read()
+            file.seek(0)	# elsewhere the kernel takes nothing
             file.write("-1")	# or others get a part of each second
         self.process = subprocess.Popen(
             ["chrt", "-f", "50", "taskset", "-c", str(DELIVERS),

@@ -70,6 +70,8 @@ static int rx_accept(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
 	}
 	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
 		rx_route(sa, skb);
+	/* it is that of the ESP, AH or UDP header: the same for all flows inside */
+	skb_clear_hash(skb);
 	return nexthdr;
 }
 

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 
-from lib import busy, cryptd, host, impl, ktap, spread
+from lib import busy, cryptd, host, impl, ktap, packet, spread
 from lib.line import Line, Rig
 from lib.shape import TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
@@ -22,7 +22,7 @@ START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
 BURST, BURSTS = 60, 3
 LANE_MAX, STEP = 1024, 32
-SO_SNDBUFFORCE = 32
+SO_SNDBUFFORCE, SO_INCOMING_CPU = 32, 49
 SUITES = {
     GCM: ("esp", lambda: Combined(GCM)),
     CHACHA: ("esp", lambda: Combined(CHACHA)),
@@ -204,6 +204,29 @@ def crowd():
             before = RIG.dut.counters().get("RxSpread", 0)
             on.accepts(START + number)
             ktap.equal(RIG.dut.counters().get("RxSpread", 0), before, "RxSpread after quiet")
+
+
+def rps(mask):
+    done = RIG.dut.run("sh", "-c", f"echo {mask} > /sys/class/net/v0/queues/rx-0/rps_cpus")
+    ktap.equal(done.returncode, 0, "setting rps_cpus")
+
+
+@ktap.case("RPS tells the flows inside an SA apart")
+def flows():
+    on, found = line(TUNNEL[0]), set()
+    src, dst = on.shape.inner_there, on.shape.inner_here
+    RIG.dut.ip(host.policy_line("in", src, dst, host.template(on.shape.there, on.shape.here, "esp", "tunnel")))
+    rps("3")
+    with spread.bringing(), spread.parameters(spread=0):
+        for number in range(1, 17):
+            with RIG.dut.udp(dst, 7000 + number) as sock:
+                sock.connect((src, 7000))	# or it does not note its CPU
+                inner = packet.ip(src, dst, packet.UDP, packet.udp(src, dst, 7000, 7000 + number, b"a flow"))
+                RIG.dut.wire.send(on.wrap(on.peer.seal(inner, packet.IPIP, START + number)))
+                sock.recv(100)
+                found.add(sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU))
+    rps("0")
+    ktap.equal(found, {0, 1}, "CPUs")
 
 
 # -- what is dropped is dropped by its name ----------------------------------

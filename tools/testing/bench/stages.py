@@ -57,10 +57,11 @@ def decrypting(size):
 
 
 def pushing(size):
-    """What the CPU that brings does for the lane; the others do as much for it again."""
+    """What the CPU that brings does for a lane that is awake; the others do as much for
+    it again."""
     rig.write(IDLE, "0")
     rig.write(SPREAD, "1")
-    spent = gateway.traced("ipsec_lane_push", size)
+    spent = gateway.traced("ipsec_lane_push", size, least=True)
     rig.write(SPREAD, "0")
     return spent
 

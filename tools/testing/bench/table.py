@@ -129,6 +129,33 @@ def sums(values, cipher):
     return both, f"{new / old:.3f}", f"{(new - both) / (old - both):.3f}"
 
 
+STAGES = ("bring", "work", "deliver", "forward", "lane")
+CPUS = (2, 4, 16, 64)
+
+
+def times_in_tree(results, key, cpus, rps=False):
+    """The model: how much more one SA gets through than in-tree, when no CPU waits for
+    another.  One brings, one delivers and without RPS forwards; all work on what is
+    waiting; each half of the lane is one's who brings, and one's who takes."""
+    bring, work, deliver, forward, lane = (results.get("stages", key, MODULE, name) for name in STAGES)
+    alone = bring + work + deliver + forward
+    if cpus > 1:
+        alone = max((alone + lane) / cpus, bring + lane / 2, deliver + lane / 2 + (0 if rps else forward))
+    return results.get("stages", key, INTREE, "all") / alone
+
+
+def model(results):
+    lines = []
+    for key in results.keys("stages", "bring"):
+        measured = [results.get("scale", key, impl, "rate") for impl in (MODULE, INTREE)]
+        lines.append([*key, *(results.get("stages", key, MODULE, name) for name in STAGES),
+                      *(f"{times_in_tree(results, key, n):.2f}" for n in (1, *CPUS)),
+                      f"{measured[0] / measured[1]:.2f}" if None not in measured else "",
+                      *(f"{times_in_tree(results, key, n, True):.2f}" for n in CPUS[1:])])
+    return simple(["case", "bytes", *STAGES, "1 CPU", *(f"{n} CPUs" for n in CPUS), "2, measured",
+                   *(f"{n}, RPS" for n in CPUS[1:])], lines)
+
+
 def all_sas(results):
     lines = []
     for key in results.keys("sas", ANY_SA):
@@ -195,6 +222,8 @@ def tables(results):
         yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio").text()
         for measure in ("lost", "late"):
             yield f"scale-{measure}.txt", Pivot(results, "scale", measure, impls).text()
+    if results.keys("stages", "bring"):
+        yield "model.txt", model(results)
     if results.keys("stream", "rate"):
         impls = [PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD]
         pivot = Pivot(results, "stream", "rate", impls)

@@ -462,7 +462,7 @@ static bool lane_drained(struct ipsec_lane *lane)
  * crowd; but one that ended long ago says nothing. To look for a CPU takes time where
  * there are many, so a lane does it once in a jiffy.
  */
-static bool lane_judge(struct ipsec_lane *lane, unsigned int spread)
+static noinline bool lane_judge(struct ipsec_lane *lane, unsigned int spread)
 {
 	unsigned long now = jiffies, last = READ_ONCE(lane->crowd);
 	bool crowd = spread && READ_ONCE(lane->brought) >= spread &&
@@ -498,7 +498,9 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 	if (run == READ_ONCE(lane->run)) {
 		WRITE_ONCE(lane->brought, READ_ONCE(lane->brought) + 1);
 	} else {
-		WRITE_ONCE(lane->open, lane_judge(lane, spread));
+		/* most runs are neither, and look no further */
+		if (unlikely(READ_ONCE(lane->open) || READ_ONCE(lane->brought) >= spread))
+			WRITE_ONCE(lane->open, lane_judge(lane, spread));
 		WRITE_ONCE(lane->run, run);
 		WRITE_ONCE(lane->brought, 1);
 		WRITE_ONCE(lane->came, jiffies);

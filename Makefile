@@ -36,7 +36,7 @@ uninstall: ## take both away again
 	find $(DESTDIR)/lib/modules/$(KVER)/ -name 'ipsec_v3.ko*' -delete
 	$(if $(DESTDIR),,depmod $(KVER))
 
-clean: ## remove what make modules and the tests made (the debug kernel's cache stays)
+clean: ## remove what make modules and the tests made (the cache of kernels built for the tests stays)
 	-test ! -f "$(KDIR)/Makefile" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	rm -rf build
 
@@ -44,7 +44,7 @@ demo: ## show it at work: boots the newest stock kernel, two hosts, ESP and AH, 
 	@$(SETUP) build vm
 	@tools/testing/demo
 
-check: ## everything that proves the module, on both stock kernels and the debug kernel
+check: ## everything that proves the module, on both stock kernels and those built for the tests
 	@$(SETUP) all
 	@$(CHECK)
 
@@ -66,11 +66,11 @@ kunit: ## unit tests of the pure cores, in the debug kernel
 	@$(SETUP) vm debug
 	@$(CHECK) debug-kernel kunit
 
-fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), hostile packets and configurations under KASAN (IPSEC_PACKETS=1000, IPSEC_CONFIGS=600 a case)
+fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), a million hostile packets (IPSEC_PACKETS=21500 a case) and configurations (IPSEC_CONFIGS=600 a case) under KASAN
 	@$(SETUP) fuzz build vm debug
-	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} IPSEC_PACKETS=$${IPSEC_PACKETS:-1000} \
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} IPSEC_PACKETS=$${IPSEC_PACKETS:-21500} \
 		IPSEC_CONFIGS=$${IPSEC_CONFIGS:-600} \
-		$(CHECK) debug-kernel fuzz selftests-debug/hostile selftests-debug/config
+		$(CHECK) debug-kernel uml-kernel fuzz selftests-uml-kasan selftests-debug/config
 
 selftests: ## the selftests on the newest stock kernel
 	@$(SETUP) build vm
@@ -81,7 +81,7 @@ interop: ## strongSwan and libreswan over the module, with each other; writes th
 	@IPSEC_INTEROP=long $(CHECK) interop; status=$$?; tools/testing/interop/table; exit $$status
 
 bench: ## side by side with in-tree, pcrypt and WireGuard: tables and plots for performance.rst
-	@$(SETUP) build vm bench
+	@$(SETUP) build vm bench debug
 	@tools/testing/bench/run --out Documentation/networking/ipsec_v3/performance
 
 docs: ## the documentation as HTML in build/docs

@@ -150,14 +150,18 @@ def functions(impl, suite):
         yield from ((name, name) for name in ("crypto_aead_decrypt", "crypto_aead_encrypt"))
 
 
-def main():
-    only = sys.argv[1] if len(sys.argv) > 1 else ""
+def prepare():
     rig.prepare()
     sh("modprobe pktgen; mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null || true")
     rig.network()
     # the sink looks no further
     drop("sink", "l2", "ip daddr 10.0.2.2 drop")
     gate(False)
+
+
+def main():
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
+    prepare()
     for suite, impl in rig.pairs(only):
         rig.load(impl)
         measure(impl, suite)

@@ -156,6 +156,17 @@ def model(results):
                    *(f"{n}, RPS" for n in CPUS[1:])], lines)
 
 
+def native(results):
+    """Time, both gateways together and each of them"""
+    lines = []
+    for measure in ("both", "encrypt", "decrypt"):
+        for key in results.keys("native", measure):
+            floor, old, new = (results.get("native", key, impl, measure) for impl in (PLAIN, INTREE, MODULE))
+            lines.append([key[0], measure, key[1], floor, old, new, f"{new / old:.2f}",
+                          f"{(new - floor) / (old - floor):.2f}"])
+    return simple(["case", "gateways", "bytes", PLAIN, INTREE, MODULE, "ratio", "added"], lines)
+
+
 def all_sas(results):
     lines = []
     for key in results.keys("sas", ANY_SA):
@@ -217,6 +228,8 @@ def tables(results):
         if results.keys(part, measure):
             pivot = Pivot(results, part, measure, impls).ratio("ratio")
             yield f"{name}.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
+    if results.keys("native", "both"):
+        yield "native.txt", native(results)
     if results.keys("scale", "rate"):
         impls = [INTREE, PCRYPT, ALONE, MODULE, WIREGUARD]
         yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio").text()

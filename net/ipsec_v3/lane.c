@@ -77,9 +77,9 @@ static const struct ipsec_lane_job * const lane_jobs[] = {
 	[IPSEC_LANE_TX_DEVICE]	= &ipsec_tx_device_job,
 };
 
-static unsigned int ipsec_spread = 16;
+static unsigned int ipsec_spread;
 module_param_named(spread, ipsec_spread, uint, 0644);
-MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run before the SA is spread over several CPUs (default 16; 0: never)");
+MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run before the SA is spread over several CPUs (default 0: never)");
 
 static u8 ipsec_spread_idle = 60;
 module_param_named(spread_idle, ipsec_spread_idle, byte, 0644);

@@ -225,13 +225,14 @@ def measure(what, impl, size):
 
 
 def main():
+    only = sys.argv[1] if len(sys.argv) > 1 else ""
     rig.prepare()
     network()
     rounds = {}
     for turn in range(ROUNDS):
         for what, impls in IMPLS.items():
             for size in SIZES:
-                for impl in impls:
+                for impl in impls if only in f"{what}, {size} bytes" else ():
                     found = measure(what, impl, size)
                     rounds.setdefault((what, size, impl), []).append(found)
                     print(f"# round {turn + 1} of {ROUNDS}: {what}, {size} bytes, {impl}: {found}", flush=True)

@@ -56,7 +56,6 @@ def rate(sender, receiver, address):
     receive(b, SECONDS / 4)
     total, took = receive(b, SECONDS)
     b.shutdown(socket.SHUT_RDWR)
-    a.shutdown(socket.SHUT_RDWR)
     os.waitpid(pid, 0)
     os.close(go)
     a.close()

@@ -98,15 +98,18 @@ def never():
     ktap.equal(found, [], "what was spread")
 
 
-@ktap.case("a lone packet is processed on the spot")
-def lone():
+def one_by_one(pause, wanted):
     on = line(V4)
-    with spread.bringing(), spread.parameters(spread=2):
+    with spread.bringing(), spread.parameters(**wanted):
         before = RIG.dut.counters().get("RxSpread", 0)
-        for n in range(1, 11):
-            on.accepts(START + n)
-            time.sleep(0.05)
+        for number in range(1, 16):
+            on.accepts(START + number)
+            time.sleep(pause)
         ktap.equal(RIG.dut.counters().get("RxSpread", 0) - before, 0, "RxSpread")
+
+
+ktap.add("a lone packet is processed on the spot", one_by_one, 0.05, {"spread": 2})
+ktap.add("where the one that brings has time as well, nothing is spread", one_by_one, 0.08, {"spread_idle": 60})
 
 
 @contextlib.contextmanager
@@ -159,17 +162,6 @@ def time_there():
     ktap.check(found, "nothing was spread")
 
 
-@ktap.case("where the one that brings has time as well, nothing is spread")
-def time_here():
-    on = line(V4)
-    with spread.bringing(), spread.parameters(spread_idle=60):
-        before = RIG.dut.counters().get("RxSpread", 0)
-        for number in range(1, 16):
-            on.accepts(START + number)
-            time.sleep(0.08)
-        ktap.equal(RIG.dut.counters().get("RxSpread", 0) - before, 0, "RxSpread")
-
-
 def trickle(shape):
     """One by one, too few for a crowd, too many for a quiet tenth of a second"""
     on = line(shape)
@@ -206,12 +198,16 @@ def crowd():
             ktap.equal(RIG.dut.counters().get("RxSpread", 0), before, "RxSpread after quiet")
 
 
+@contextlib.contextmanager
 def rps(mask):
     path = "/sys/class/net/v0/queues/rx-0/rps_cpus"
     if RIG.dut.run("test", "-e", path).returncode:
         raise ktap.Skip("this kernel has no RPS")
-    done = RIG.dut.run("sh", "-c", f"echo {mask} > {path}")
-    ktap.equal(done.returncode, 0, "setting rps_cpus")
+    ktap.equal(RIG.dut.run("sh", "-c", f"echo {mask} > {path}").returncode, 0, "setting rps_cpus")
+    try:
+        yield
+    finally:
+        RIG.dut.run("sh", "-c", f"echo 0 > {path}")
 
 
 @ktap.case("RPS tells the flows inside an SA apart")
@@ -219,8 +215,7 @@ def flows():
     on, found = line(TUNNEL[0]), set()
     src, dst = on.shape.inner_there, on.shape.inner_here
     RIG.dut.ip(host.policy_line("in", src, dst, host.template(on.shape.there, on.shape.here, "esp", "tunnel")))
-    rps("3")
-    with spread.bringing(), spread.parameters(spread=0):
+    with rps("3"), spread.bringing(), spread.parameters(spread=0):
         for number in range(1, 17):
             with RIG.dut.udp(dst, 7000 + number) as sock:
                 sock.connect((src, 7000))	# or it does not note its CPU
@@ -228,7 +223,6 @@ def flows():
                 RIG.dut.wire.send(on.wrap(on.peer.seal(inner, packet.IPIP, START + number)))
                 sock.recv(100)
                 found.add(sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU))
-    rps("0")
     ktap.equal(found, {0, 1}, "CPUs")
 
 

@@ -374,7 +374,7 @@ def deferred():
 @contextlib.contextmanager
 def lane_keeps(_kind):
     with spread.bringing():
-        yield spread.Hog
+        yield spread.MostlyHog	# a device that goes waits for every CPU's work
 
 
 def gone(kind, shape, action, unload=False):

@@ -2,32 +2,31 @@
 /*
  * One SA over several CPUs, its order kept.
  *
- * Packets are processed on the spot until one CPU brings an SA's packets in crowds, and
- * has no time left while another has. From then on that CPU only appends them to the
- * SA's lane:
+ * Packets are processed on the spot until it is a gain not to (pace.c). From then on the
+ * CPU that brings them only appends them to the SA's lane:
  *
  *	first           next            last
  *	  |               |               |
  *	[done] [done] [taken] [taken] [waiting] [waiting]
  *	  '--> delivered                  '--> taken by whoever has a hand free
  *
- * The lane's own work takes and delivers, on the lane's CPU, so that no flow in the
- * SA can overtake itself. While packets pile up, other CPUs are called to take as
- * well, and at last the CPU that brings them.
+ * Every CPU has a hand. The hand of the lane's CPU works on what waits, and delivers, so
+ * that no flow in the SA can overtake itself. While packets pile up, hands of other CPUs
+ * are called to work as well, and at last the CPU that brings.
+ *
+ * When it is no gain any more, the lane's CPU leaves the lane to the one that brings,
+ * and that delivers what is left, and goes on on the spot. Whenever another CPU
+ * begins to deliver, a gate is shut until all that was delivered before has left
+ * the queues of the core.
  *
  * The packets themselves are the list, so a lane needs no memory that could be
  * missing or grow; what it takes in is bounded by LANE_MAX.
  */
 #include <linux/cpumask.h>
 #include <linux/hash.h>
-#include <linux/interrupt.h>
-#include <linux/kernel_stat.h>
-#include <linux/ktime.h>
-#include <linux/module.h>
+#include <linux/netdevice.h>
 #include <linux/percpu.h>
 #include <linux/rculist.h>
-#include <linux/sched/isolation.h>
-#include <linux/tick.h>
 
 #include "ipsec.h"
 #include "lane.h"
@@ -37,26 +36,33 @@
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies without a crowd that close a lane */
-#define LANE_LOOK	(10 * USEC_PER_MSEC)	/* from one look at a CPU's time to the next */
-#define LANE_STALE	(100 * USEC_PER_MSEC)	/* when the look before says nothing any more */
+
+/* Rounds of a softirq that take all from a queue of the core: it holds no more than 1000
+ * packets (net.core.netdev_max_backlog, unless root wants more), of which each round
+ * takes 64, but for the round that is under way.
+ */
+#define LANE_FOLLOW	(1 + DIV_ROUND_UP(1000, NAPI_POLL_WEIGHT))
+
+/* why a lane's gate is shut */
+#define LANE_GATE_PASSED	BIT(0)	/* packets processed on the spot are under way */
+#define LANE_GATE_BEHIND	BIT(1)	/* packets that another CPU delivered are */
 
 /**
- * struct lane_hand - a CPU's work for the lanes of others
- * @work: takes from the lanes that want hands
+ * struct lane_hand - what a CPU does for lanes
+ * @work: works and delivers for its own lanes, and works for those that want more hands
  * @cpu: the CPU
- * @lock: guards what follows
- * @looked: when its idle time was read last
- * @idle: which was this then, microseconds since boot
- * @percent: of its time that the CPU was idle before, negative when that is not known
+ * @lock: guards @lanes
+ * @lanes: its own that are awake, in turn
+ * @napi: comes round with the softirq of this CPU, behind the core's queues
+ * @follow: lanes whose gate opens when it has
  */
 struct lane_hand {
 	struct work_struct	work;
 	int			cpu;
 	spinlock_t		lock;
-	ktime_t			looked;
-	u64			idle;
-	int			percent;
+	struct list_head	lanes;
+	struct napi_struct	napi;
+	struct list_head	follow;
 };
 
 /**
@@ -77,41 +83,10 @@ static const struct ipsec_lane_job * const lane_jobs[] = {
 	[IPSEC_LANE_TX_DEVICE]	= &ipsec_tx_device_job,
 };
 
-static unsigned int ipsec_spread;
-module_param_named(spread, ipsec_spread, uint, 0644);
-MODULE_PARM_DESC(spread, "Packets of one SA that one CPU has to bring in one run before the SA is spread over several CPUs (default 0: never)");
-
-static u8 ipsec_spread_idle = 60;
-module_param_named(spread_idle, ipsec_spread_idle, byte, 0644);
-MODULE_PARM_DESC(spread_idle, "Percent of its time by which another CPU must have been idler than the one that brings an SA's packets before the SA is spread (default 60; 0: however busy they are)");
-
-static struct cpumask lane_cpus;
-
-/* the lock of the module's parameters is held; a list that is refused changes nothing */
-static int lane_cpus_set(const char *value, const struct kernel_param *param)
-{
-	static struct cpumask wanted;
-	int err = cpulist_parse(value, &wanted);
-
-	if (!err)
-		cpumask_copy(&lane_cpus, &wanted);
-	return err;
-}
-
-static int lane_cpus_get(char *buffer, const struct kernel_param *param)
-{
-	return cpumap_print_to_pagebuf(true, buffer, &lane_cpus);
-}
-
-static const struct kernel_param_ops lane_cpus_ops = {
-	.set	= lane_cpus_set,
-	.get	= lane_cpus_get,
-};
-module_param_cb(spread_cpus, &lane_cpus_ops, NULL, 0644);
-MODULE_PARM_DESC(spread_cpus, "List of the CPUs that work for other CPUs' SAs (default: all that are not isolated)");
-
 static struct workqueue_struct *lane_queue;
 static DEFINE_PER_CPU(struct lane_hand, lane_hands);
+static struct net_device lane_dev;		/* of all @napi, and of nothing else */
+static DEFINE_SPINLOCK(lane_follow_lock);	/* guards all @follow, is taken rarely */
 static struct cpumask lane_hands_awake;
 static DEFINE_SPINLOCK(lane_wanted_lock);
 static LIST_HEAD(lane_wanted);
@@ -141,6 +116,20 @@ static void lane_queue_on(int cpu, struct work_struct *work)
 	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
 }
 
+/* Tells the hand of the CPU that delivers. The caller has set @lane->awake, and holds
+ * RCU.
+ */
+static void lane_wake(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
+
+	spin_lock_bh(&hand->lock);
+	WRITE_ONCE(lane->hand, hand);
+	list_add_tail(&lane->served, &hand->lanes);
+	spin_unlock_bh(&hand->lock);
+	lane_queue_on(hand->cpu, &hand->work);
+}
+
 /* takes some packets and works on them; how many */
 static unsigned int lane_work_some(struct ipsec_lane *lane)
 {
@@ -165,33 +154,40 @@ static unsigned int lane_work_some(struct ipsec_lane *lane)
 	return n;
 }
 
-/* detaches what can be delivered, oldest first */
-static struct sk_buff *lane_detach(struct ipsec_lane *lane)
+/* detaches what @cpu may deliver now, oldest first; nobody else does meanwhile */
+static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu)
 {
 	struct sk_buff *list, *end = NULL;
 
-	spin_lock(&lane->lock);
+	if (lane->delivering || lane->cpu != cpu)
+		return NULL;
 	list = lane->first;
 	while (lane_ready(lane)) {
 		end = lane->first;
 		lane->first = end->next;
 		lane->count--;
+		lane->delivered++;
 	}
 	if (!lane->first)
 		lane->last = NULL;
-	spin_unlock(&lane->lock);
 	if (!end)
 		return NULL;
 	end->next = NULL;
+	lane->delivering = true;
 	return list;
 }
 
 /* delivers what is ready; was there anything */
-static bool lane_deliver(struct ipsec_lane *lane)
+static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 {
 	struct ipsec_counters __percpu *counters = lane_sa(lane)->counters;
-	struct sk_buff *list = lane_detach(lane), *skb, *next;
+	struct sk_buff *list, *skb, *next;
 
+	spin_lock(&lane->lock);
+	list = lane_detach(lane, cpu);
+	spin_unlock(&lane->lock);
+	if (!list)
+		return false;
 	skb_list_walk_safe(list, skb, next) {
 		struct lane_cb *cb = lane_cb(skb);
 
@@ -199,16 +195,10 @@ static bool lane_deliver(struct ipsec_lane *lane)
 		lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result);
 		this_cpu_dec(counters->busy);
 	}
-	return list;
-}
-
-/* Has all that was delivered left the queues of this CPU, which delivered it? In process
- * context no softirq of this CPU is half done. @lane->lock is held.
- */
-static bool lane_is_drained(struct ipsec_lane *lane)
-{
-	return !lane->count && !lane->awake &&
-	       !(local_softirq_pending() & (BIT(NET_RX_SOFTIRQ) | BIT(TASKLET_SOFTIRQ)));
+	spin_lock(&lane->lock);
+	lane->delivering = false;
+	spin_unlock(&lane->lock);
+	return true;
 }
 
 /* In transport mode the core gives each packet that was delivered to a work item of this
@@ -217,46 +207,6 @@ static bool lane_is_drained(struct ipsec_lane *lane)
 static bool lane_core_works_later(struct ipsec_lane *lane)
 {
 	return lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
-}
-
-/* The lane is empty. A gate that is queued already is not behind what was delivered
- * last. @lane->lock is held.
- */
-static void lane_drain(struct ipsec_lane *lane)
-{
-	if (lane_core_works_later(lane))
-		lane->draining = queue_work_on(smp_processor_id(), system_wq, &lane->gate);
-	else
-		lane->drained = lane_is_drained(lane);
-}
-
-/* Sleeps when there is nothing to do, else lets others have their turn. */
-static void lane_rest(struct ipsec_lane *lane)
-{
-	spin_lock_bh(&lane->lock);
-	lane->awake = lane->next || lane_ready(lane);
-	if (lane->awake)
-		lane_queue_on(lane->cpu, &lane->work);
-	else if (!lane->count)
-		lane_drain(lane);
-	spin_unlock_bh(&lane->lock);
-}
-
-static void lane_work(struct work_struct *work)
-{
-	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, work);
-	unsigned int rounds = LANE_ROUNDS;
-	bool worked, delivered;
-
-	local_bh_disable();
-	rcu_read_lock();
-	do {
-		worked = lane_work_some(lane);
-		delivered = lane_deliver(lane);
-	} while ((worked || delivered) && --rounds);
-	rcu_read_unlock();
-	local_bh_enable();
-	lane_rest(lane);
 }
 
 /* Work was done by somebody who does not deliver: the lane's own work may have gone
@@ -272,20 +222,26 @@ static void lane_settle(struct ipsec_lane *lane)
 		lane->awake = true;
 	spin_unlock_bh(&lane->lock);
 	if (wake)
-		lane_queue_on(lane->cpu, &lane->work);
+		lane_wake(lane);
+}
+
+/* opens the gate as far as @why has shut it */
+static void lane_open_gate(struct ipsec_lane *lane, u8 why)
+{
+	spin_lock_bh(&lane->lock);
+	WRITE_ONCE(lane->gated, lane->gated & ~why);
+	spin_unlock_bh(&lane->lock);
+	lane_settle(lane);
 }
 
 static void lane_gate_work(struct work_struct *work)
 {
 	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
 
-	spin_lock_bh(&lane->lock);
-	lane->gated = atomic_read(&lane->passed);
-	if (lane->draining)
-		lane->drained = lane_is_drained(lane);
-	lane->draining = false;
-	spin_unlock_bh(&lane->lock);
-	lane_settle(lane);
+	rcu_read_lock();
+	if (!atomic_read(&lane->passed))
+		lane_open_gate(lane, LANE_GATE_PASSED);
+	rcu_read_unlock();
 }
 
 /* What was processed on the spot may still be in the crypto API, and in transport mode
@@ -297,7 +253,7 @@ static void lane_shut_gate(struct ipsec_lane *lane, int here)
 	if (!lane_core_works_later(lane) && !atomic_read(&lane->passed))
 		return;
 	spin_lock_bh(&lane->lock);
-	lane->gated = true;
+	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_PASSED);
 	spin_unlock_bh(&lane->lock);
 	queue_work_on(here, system_wq, &lane->gate);
 }
@@ -309,6 +265,123 @@ static void lane_pass(struct ipsec_lane *lane, int packets)
 {
 	if (!atomic_add_return(packets, &lane->passed) && READ_ONCE(lane->gated))
 		queue_work(system_wq, &lane->gate);
+}
+
+/* the next lane behind which this CPU's softirq has come round */
+static struct ipsec_lane *lane_followed(struct lane_hand *hand, bool count)
+{
+	struct ipsec_lane *lane, *found = NULL;
+
+	spin_lock(&lane_follow_lock);
+	list_for_each_entry(lane, &hand->follow, follow) {
+		lane->rounds -= count;
+		if (!lane->rounds)
+			found = lane;
+	}
+	if (found)
+		list_del_init(&found->follow);
+	spin_unlock(&lane_follow_lock);
+	return found;
+}
+
+/* As long as it says that there is more, the softirq polls it in turn with all that has
+ * packets on this CPU.
+ */
+static int lane_poll(struct napi_struct *napi, int budget)
+{
+	struct lane_hand *hand = container_of(napi, struct lane_hand, napi);
+	struct ipsec_lane *lane;
+	bool count = true;
+
+	rcu_read_lock();
+	while ((lane = lane_followed(hand, count))) {
+		lane_open_gate(lane, LANE_GATE_BEHIND);
+		count = false;
+	}
+	rcu_read_unlock();
+	if (!list_empty(&hand->follow))
+		return budget;
+	napi_complete_done(napi, 0);
+	return 0;
+}
+
+/* The gate opens when what this CPU delivered has left its queues. BH is off. */
+static void lane_follow(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = this_cpu_ptr(&lane_hands);
+
+	spin_lock(&lane_follow_lock);
+	lane->rounds = LANE_FOLLOW;
+	list_add_tail(&lane->follow, &hand->follow);
+	spin_unlock(&lane_follow_lock);
+	napi_schedule(&hand->napi);
+}
+
+static void lane_behind_work(struct work_struct *work)
+{
+	local_bh_disable();
+	lane_follow(container_of(work, struct ipsec_lane, behind));
+	local_bh_enable();
+}
+
+/* This CPU delivers no more: the gate is shut. BH is off. */
+static void lane_follow_all(struct ipsec_lane *lane)
+{
+	if (lane_core_works_later(lane))
+		queue_work_on(smp_processor_id(), system_wq, &lane->behind);
+	else
+		lane_follow(lane);
+}
+
+/* leaves the lane to the CPU that brings, if that was wanted; @lane->lock is held */
+static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
+{
+	if (!lane->leaving || lane->delivering || lane->cpu != cpu)
+		return false;
+	lane->leaving = false;
+	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_BEHIND);
+	WRITE_ONCE(lane->cpu, lane->home);
+	return true;
+}
+
+/* Sleeps when there is nothing to do, else lets others have their turn. */
+static void lane_rest(struct ipsec_lane *lane, int cpu)
+{
+	bool awake, left;
+
+	spin_lock(&lane->lock);
+	left = lane_hand_over(lane, cpu);
+	awake = lane->next || lane_ready(lane);
+	lane->awake = awake;
+	spin_unlock(&lane->lock);
+	if (left)
+		lane_follow_all(lane);
+	if (awake)
+		lane_wake(lane);
+}
+
+static void lane_serve(struct ipsec_lane *lane, int cpu)
+{
+	unsigned int rounds = LANE_ROUNDS;
+	bool worked, delivered;
+
+	do {
+		worked = lane_work_some(lane);
+		delivered = lane_deliver(lane, cpu);
+	} while ((worked || delivered) && --rounds);
+	lane_rest(lane, cpu);
+}
+
+static struct ipsec_lane *lane_served_next(struct lane_hand *hand)
+{
+	struct ipsec_lane *lane;
+
+	spin_lock(&hand->lock);
+	lane = list_first_entry_or_null(&hand->lanes, struct ipsec_lane, served);
+	if (lane)
+		list_del_init(&lane->served);
+	spin_unlock(&hand->lock);
+	return lane;
 }
 
 static struct ipsec_lane *lane_wanted_next(void)
@@ -338,6 +411,17 @@ static void lane_lend(struct ipsec_lane *lane)
 		lane_unwant(lane);
 }
 
+/* for whatever lane wants a hand, in turn; does one still */
+static bool lane_lend_some(void)
+{
+	unsigned int rounds = LANE_ROUNDS;
+	struct ipsec_lane *lane;
+
+	while ((lane = lane_wanted_next()) && rounds--)
+		lane_lend(lane);
+	return lane;
+}
+
 /* Sleeps when no lane wants a hand: whoever wants one after the list was looked at
  * finds the hand asleep, and calls.
  */
@@ -350,20 +434,25 @@ static bool lane_hand_rests(struct lane_hand *hand)
 	       cpumask_test_and_set_cpu(hand->cpu, &lane_hands_awake);
 }
 
-/* A hand serves whatever lane wants one, in turn, until none does. */
+/* A hand serves one lane of its own, and lends itself when it has none; and lets others
+ * have their turn on the CPU.
+ */
 static void lane_hand_work(struct work_struct *work)
 {
 	struct lane_hand *hand = container_of(work, struct lane_hand, work);
-	unsigned int rounds = LANE_ROUNDS;
 	struct ipsec_lane *lane;
+	bool more = true;
 
 	local_bh_disable();
 	rcu_read_lock();
-	while ((lane = lane_wanted_next()) && rounds--)
-		lane_lend(lane);
+	lane = lane_served_next(hand);
+	if (lane)
+		lane_serve(lane, hand->cpu);
+	else
+		more = lane_lend_some();
 	rcu_read_unlock();
 	local_bh_enable();
-	if (lane || !lane_hand_rests(hand))
+	if (more || !lane_hand_rests(hand))
 		lane_queue_on(hand->cpu, work);
 }
 
@@ -372,13 +461,12 @@ static bool lane_call(struct ipsec_lane *lane)
 {
 	int here = smp_processor_id(), cpu;
 
-	lane->lent = true;
 	spin_lock_bh(&lane_wanted_lock);
 	if (list_empty(&lane->wanted))
 		list_add_tail(&lane->wanted, &lane_wanted);
 	spin_unlock_bh(&lane_wanted_lock);
 
-	for_each_cpu_wrap(cpu, &lane_cpus, lane->cpu) {
+	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, lane->cpu) {
 		if (cpu == lane->cpu || cpu == here || !cpu_online(cpu) ||
 		    cpumask_test_and_set_cpu(cpu, &lane_hands_awake))
 			continue;
@@ -388,124 +476,106 @@ static bool lane_call(struct ipsec_lane *lane)
 	return false;
 }
 
-/* What tells one crowd from the next: the run of the receiving softirq, or for who
- * sends from process context the jiffy.
- */
-static unsigned int lane_run(void)
+/* from now on another CPU delivers, if there is one that it is a gain to take */
+static void lane_begin(struct ipsec_lane *lane)
 {
-	return in_serving_softirq() ?
-	       kstat_softirqs_cpu(NET_RX_SOFTIRQ, raw_smp_processor_id()) :
-	       (unsigned int)jiffies;
+	int cpu = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids);
+
+	if (cpu < 0)
+		return;
+	spin_lock(&lane->lock);
+	WRITE_ONCE(lane->cpu, cpu);
+	spin_unlock(&lane->lock);
+	lane_shut_gate(lane, smp_processor_id());
+	ipsec_pace_restart(&lane->pace, READ_ONCE(lane->delivered));
+	WRITE_ONCE(lane->used, true);
+	WRITE_ONCE(lane->open, true);
 }
 
-/* Percent of its time that a CPU was idle lately, softirqs and interrupts taken off;
- * negative when nobody has looked before, so that the next look will know.
- */
-static int lane_idle(int cpu)
+/* the CPU that delivers shall leave that to this one */
+static void lane_leave(struct ipsec_lane *lane, int here)
 {
-	struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
-	u64 idle = get_cpu_idle_time_us(cpu, NULL);
-	int percent;
-	s64 took;
+	bool wake;
 
-	spin_lock_bh(&hand->lock);
-	took = ktime_us_delta(ktime_get(), hand->looked);
-	if (took >= LANE_LOOK) {
-		hand->percent = took < LANE_STALE ? div64_s64(100 * (idle - hand->idle), took) : -1;
-		hand->looked = ktime_add_us(hand->looked, took);
-		hand->idle = idle;
-	}
-	percent = hand->percent;
-	spin_unlock_bh(&hand->lock);
-	return percent;
+	spin_lock(&lane->lock);
+	lane->home = here;
+	lane->leaving = true;
+	wake = !lane->awake;
+	lane->awake = true;
+	spin_unlock(&lane->lock);
+	if (wake)
+		lane_wake(lane);
 }
 
-/* Has a CPU time, when the one that brings was idle for @own percent of its own? */
-static bool lane_has_time(int cpu, int own)
+/* One that is on its way is left alone. */
+static bool lane_stays(struct ipsec_lane *lane, int here)
 {
-	int wanted = READ_ONCE(ipsec_spread_idle);
-
-	/* a kernel that keeps its tick does not know */
-	if (!wanted || get_cpu_idle_time_us(cpu, NULL) == -1ULL)
-		return true;
-	return own >= 0 && lane_idle(cpu) - own >= wanted;
+	return READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || READ_ONCE(lane->cpu) == here ||
+	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
 }
 
-/* Which CPU shall deliver: never the one that brings. False when there is none. */
-static bool lane_place(struct ipsec_lane *lane)
+/* shall the lane be opened, or closed */
+static noinline void lane_judge(struct ipsec_lane *lane)
 {
-	unsigned int start = hash_ptr(lane, 16) % nr_cpu_ids;
-	int here = raw_smp_processor_id(), own = lane_idle(here), cpu;
-
-	for_each_cpu_wrap(cpu, &lane_cpus, start) {
-		if (cpu == here || !cpu_online(cpu) || !lane_has_time(cpu, own))
-			continue;
-		WRITE_ONCE(lane->cpu, cpu);
-		lane_shut_gate(lane, here);
-		return true;
-	}
-	return false;
-}
-
-/* Nothing is under way, and nothing that was delivered can be overtaken. */
-static bool lane_drained(struct ipsec_lane *lane)
-{
-	bool drained;
-
-	spin_lock_bh(&lane->lock);
-	drained = lane->drained;
-	spin_unlock_bh(&lane->lock);
-	return drained;
-}
-
-/* A new run begins: shall the lane be open in it? The run before says so if it was a
- * crowd; but one that ended long ago says nothing. To look for a CPU takes time where
- * there are many, so a lane does it once in a jiffy.
- */
-static noinline bool lane_judge(struct ipsec_lane *lane, unsigned int spread)
-{
-	unsigned long now = jiffies, last = READ_ONCE(lane->crowd);
-	bool crowd = spread && READ_ONCE(lane->brought) >= spread &&
-		     time_before(now, READ_ONCE(lane->came) + LANE_LINGER);
-
-	if (crowd)
-		WRITE_ONCE(lane->crowd, now);
+	local_bh_disable();
+	rcu_read_lock();
 	if (!READ_ONCE(lane->open))
-		return crowd && now != last && lane_place(lane);
-	return crowd || time_before(now, last + LANE_LINGER) || !lane_drained(lane);
+		lane_begin(lane);
+	else if (!lane_stays(lane, smp_processor_id()))
+		lane_leave(lane, smp_processor_id());
+	rcu_read_unlock();
+	local_bh_enable();
+}
+
+/* Has the CPU that brings delivered all, so that it can go on on the spot? A packet that
+ * it delivers may come here again, from inside another.
+ */
+static noinline bool lane_is_closed(struct ipsec_lane *lane)
+{
+	bool worked, delivered, closed;
+	int here;
+
+	if (READ_ONCE(lane->cpu) != raw_smp_processor_id() || READ_ONCE(lane->gated) ||
+	    READ_ONCE(lane->delivering))
+		return false;
+	local_bh_disable();
+	rcu_read_lock();
+	here = smp_processor_id();
+	do {
+		worked = lane_work_some(lane);
+		delivered = lane_deliver(lane, here);
+	} while (worked || delivered);
+	spin_lock(&lane->lock);
+	closed = !lane->count && !lane->delivering && lane->cpu == here;
+	if (closed)
+		WRITE_ONCE(lane->open, false);
+	spin_unlock(&lane->lock);
+	if (closed)
+		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
+	rcu_read_unlock();
+	local_bh_enable();
+	return closed;
 }
 
 /**
  * ipsec_lane_open() - does the next packet go through the SA's lane
  * @sa: the SA
  *
- * A lane opens and closes only between two runs of the softirq. What the run before
- * gave to this CPU's queues has been taken from there when the first packet of the
- * next run comes, and is not overtaken by what another CPU delivers.
- *
- * Context: any.
+ * Context: any; the packets of one flow come in order, so not from two CPUs at once.
  * Return: true when it goes to ipsec_lane_push(), false when it is processed on the
  * spot.
  */
 bool ipsec_lane_open(struct ipsec_sa *sa)
 {
-	unsigned int spread = READ_ONCE(ipsec_spread), run;
+	unsigned int spread = READ_ONCE(ipsec_spread);
 	struct ipsec_lane *lane = &sa->lane;
+	bool open = READ_ONCE(lane->open);
 
-	if (likely(!spread && !READ_ONCE(lane->open)))
+	if (likely(!spread && !open))
 		return false;
-	run = lane_run();
-	if (run == READ_ONCE(lane->run)) {
-		WRITE_ONCE(lane->brought, READ_ONCE(lane->brought) + 1);
-	} else {
-		/* most runs are neither, and look no further */
-		if (unlikely(READ_ONCE(lane->open) || READ_ONCE(lane->brought) >= spread))
-			WRITE_ONCE(lane->open, lane_judge(lane, spread));
-		WRITE_ONCE(lane->run, run);
-		WRITE_ONCE(lane->brought, 1);
-		WRITE_ONCE(lane->came, jiffies);
-	}
-	return READ_ONCE(lane->open);
+	if (unlikely(ipsec_pace_packet(&lane->pace, spread, open)))
+		lane_judge(lane);
+	return unlikely(READ_ONCE(lane->open)) && !lane_is_closed(lane);
 }
 
 /**
@@ -557,8 +627,6 @@ static bool lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 	lane->last = skb;
 	lane->count++;
 	lane->waiting++;
-	lane->drained = false;
-	lane->draining = false;
 	return true;
 }
 
@@ -587,7 +655,7 @@ static int lane_put(struct ipsec_sa *sa, struct sk_buff *skb)
 	if (unlikely(!fits))
 		return -ENOBUFS;
 	if (wake)
-		lane_queue_on(lane->cpu, &lane->work);
+		lane_wake(lane);
 	else if (waiting >= LANE_CALL)
 		lane_help(lane, waiting);
 	return -EINPROGRESS;
@@ -653,9 +721,30 @@ void ipsec_lane_done(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 void ipsec_lane_init(struct ipsec_lane *lane)
 {
 	spin_lock_init(&lane->lock);
-	INIT_WORK(&lane->work, lane_work);
 	INIT_WORK(&lane->gate, lane_gate_work);
+	INIT_WORK(&lane->behind, lane_behind_work);
+	INIT_LIST_HEAD(&lane->served);
+	INIT_LIST_HEAD(&lane->follow);
 	INIT_LIST_HEAD(&lane->wanted);
+	ipsec_pace_init(&lane->pace);
+}
+
+/* takes the lane out of every list that it may be in */
+static void lane_forget(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = READ_ONCE(lane->hand);
+
+	cancel_work_sync(&lane->gate);
+	cancel_work_sync(&lane->behind);
+	if (hand) {
+		spin_lock_bh(&hand->lock);
+		list_del_init(&lane->served);
+		spin_unlock_bh(&hand->lock);
+	}
+	spin_lock_bh(&lane_follow_lock);
+	list_del_init(&lane->follow);
+	spin_unlock_bh(&lane_follow_lock);
+	lane_unwant(lane);
 }
 
 /**
@@ -666,12 +755,28 @@ void ipsec_lane_init(struct ipsec_lane *lane)
  */
 void ipsec_lane_fini(struct ipsec_lane *lane)
 {
-	cancel_work_sync(&lane->work);
-	cancel_work_sync(&lane->gate);
-	lane_unwant(lane);
-	/* a hand may have found it in the list before another took it out of there */
-	if (lane->lent)
-		synchronize_rcu();
+	lane_forget(lane);
+	if (!lane->used)
+		return;
+	/* a hand may just deliver the last packet, and put the lane into a list once more;
+	 * it is never woken again, and so in none after that
+	 */
+	synchronize_rcu();
+	lane_forget(lane);
+	synchronize_rcu();
+}
+
+static void lane_hand_init(struct lane_hand *hand, int cpu)
+{
+	INIT_WORK(&hand->work, lane_hand_work);
+	hand->cpu = cpu;
+	spin_lock_init(&hand->lock);
+	INIT_LIST_HEAD(&hand->lanes);
+	INIT_LIST_HEAD(&hand->follow);
+	/* as nobody waits for packets of it */
+	set_bit(NAPI_STATE_NO_BUSY_POLL, &hand->napi.state);
+	netif_napi_add(&lane_dev, &hand->napi, lane_poll);
+	napi_enable(&hand->napi);
 }
 
 /**
@@ -683,19 +788,15 @@ int ipsec_lane_setup(void)
 {
 	int cpu;
 
-	if (cpumask_empty(&lane_cpus))
-		cpumask_copy(&lane_cpus, housekeeping_cpumask(HK_TYPE_DOMAIN));
-	for_each_possible_cpu(cpu) {
-		struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
-
-		INIT_WORK(&hand->work, lane_hand_work);
-		hand->cpu = cpu;
-		spin_lock_init(&hand->lock);
-		hand->percent = -1;
-	}
 	/* memory may be freed by what is sent over IPsec */
 	lane_queue = alloc_workqueue("ipsec_v3", WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM, 0);
-	return lane_queue ? 0 : -ENOMEM;
+	if (!lane_queue)
+		return -ENOMEM;
+	init_dummy_netdev(&lane_dev);
+	for_each_possible_cpu(cpu)
+		lane_hand_init(per_cpu_ptr(&lane_hands, cpu), cpu);
+	ipsec_pace_setup();
+	return 0;
 }
 
 /**
@@ -705,5 +806,14 @@ int ipsec_lane_setup(void)
  */
 void ipsec_lane_teardown(void)
 {
+	int cpu;
+
 	destroy_workqueue(lane_queue);
+	for_each_possible_cpu(cpu) {
+		struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
+
+		napi_disable(&hand->napi);
+		__netif_napi_del(&hand->napi);
+	}
+	synchronize_net();	/* as __netif_napi_del() wants it */
 }

@@ -8,35 +8,41 @@
 #include <linux/workqueue.h>
 
 #include "drop.h"
+#include "pace.h"
 
 struct ipsec_sa;
 
+struct lane_hand;
+
 /**
  * struct ipsec_lane - one SA's packets on their way over several CPUs
- * @lock: guards what follows, up to @work
+ * @lock: guards what follows, up to @home
  * @first: oldest packet that is not delivered; linked by skb->next
  * @next: oldest packet that nobody has taken to work on
  * @last: youngest packet
  * @count: packets that are not delivered
  * @waiting: packets that nobody has taken
- * @awake: @work is queued or runs
- * @gated: nothing is delivered until @gate has opened it
- * @drained: the lane is empty, and what it delivered has left the queues of @cpu
- * @draining: @gate is queued to see that
- * @work: works, and delivers in order, on @cpu
- * @gate: runs behind the core's work on the packets that were processed on the spot, on
- *	the CPU that brings and on those where such a packet was finished later; and, on
- *	@cpu, behind that on packets that were delivered
+ * @delivered: packets that ever were
+ * @awake: a hand has been told of the lane, and will look, or looks
+ * @delivering: somebody delivers at this moment
+ * @gated: LANE_GATE_ bits; nothing is delivered while there is one
+ * @leaving: the CPU that delivers shall leave that to @home
+ * @cpu: the CPU that delivers
+ * @home: the CPU that brings
+ * @hand: whose list @served is in, or was
+ * @served: in the list of lanes that a hand serves
+ * @follow: in the list of lanes whose gate opens when a hand's softirq has come round
+ * @rounds: how often it still has to
+ * @gate: runs behind the core's work on packets that were processed on the spot, on
+ *	the CPU that brings and on those where such a packet was finished later
+ * @behind: runs behind the core's work on packets that were delivered, on the CPU that
+ *	delivered them
  * @passed: packets processed on the spot that the crypto API has not finished; for
  *	moments one less
- * @cpu: the CPU that delivers
  * @open: packets go through the lane, and not on the spot
- * @run: the run of the softirq, or jiffy, that brought the last packet
- * @brought: packets that @run has brought
- * @came: jiffies when that began
- * @crowd: jiffies when a run was last seen to have brought a crowd
+ * @used: it ever was
  * @wanted: in the list of lanes that want more hands
- * @lent: it has ever been there
+ * @pace: of the packets
  */
 struct ipsec_lane {
 	spinlock_t		lock;
@@ -45,21 +51,24 @@ struct ipsec_lane {
 	struct sk_buff		*last;
 	unsigned int		count;
 	unsigned int		waiting;
+	unsigned int		delivered;
 	bool			awake;
-	bool			gated;
-	bool			drained;
-	bool			draining;
-	struct work_struct	work;
-	struct work_struct	gate;
-	atomic_t		passed;
+	bool			delivering;
+	u8			gated;
+	bool			leaving;
 	int			cpu;
+	int			home;
+	struct lane_hand	*hand;
+	struct list_head	served;
+	struct list_head	follow;
+	unsigned int		rounds;
+	struct work_struct	gate;
+	struct work_struct	behind;
+	atomic_t		passed;
 	bool			open;
-	unsigned int		run;
-	unsigned int		brought;
-	unsigned long		came;
-	unsigned long		crowd;
+	bool			used;
 	struct list_head	wanted;
-	bool			lent;
+	struct ipsec_pace	pace;
 };
 
 /**

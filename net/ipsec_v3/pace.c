@@ -21,7 +21,7 @@
 #include "pace.h"
 
 #define PACE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies without a crowd that close a lane */
-#define PACE_LOOK	(10 * USEC_PER_MSEC)	/* from one look at a CPU's time to the next */
+#define PACE_LOOK	(5 * USEC_PER_MSEC)	/* from one look at a CPU's time to the next */
 #define PACE_STALE	(100 * USEC_PER_MSEC)	/* when the look before says nothing any more */
 #define PACE_TRIAL	(50 * USEC_PER_MSEC)	/* after which an open lane has to be a gain */
 #define PACE_WAIT	DIV_ROUND_UP(HZ, 5)	/* jiffies until the next trial, at first */
@@ -173,15 +173,18 @@ static void pace_measure(struct ipsec_pace *pace, int own)
 int ipsec_pace_open(struct ipsec_pace *pace, int start)
 {
 	int wanted = READ_ONCE(ipsec_spread_idle), here = smp_processor_id();
-	int own = pace_idle(here), cpu;
+	int own = pace_idle(here), cpu, found = -EBUSY;
 
 	pace_measure(pace, own);
+	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, start) {
+		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted)) {
+			found = cpu;
+			break;
+		}
+	}
 	if (wanted && (!READ_ONCE(pace->alone) || time_before(jiffies, READ_ONCE(pace->again))))
 		return -EBUSY;
-	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, start)
-		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted))
-			return cpu;
-	return -EBUSY;
+	return found;
 }
 
 /**

@@ -176,7 +176,7 @@ int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	int err;
 
 	dev_hold(dev);
-	if (unlikely(ipsec_lane_open(sa)) && tx_has_queue(dev))
+	if (tx_has_queue(dev) && unlikely(ipsec_lane_open(sa)))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
 	else
 		err = ipsec_lane_passed(sa, tx_run(ipsec_esp_tx_device(sa, skb),

@@ -8,7 +8,6 @@ Every figure is the median of all rounds, in which the implementations take thei
 """
 
 import os
-import socket
 import statistics
 import sys
 import time
@@ -29,8 +28,9 @@ WAYS = {
 }
 
 
-def send(sock):
-    """Until the other end is told that it is enough"""
+def send(sock, other):
+    """Until the other end is closed, which this process has got as well"""
+    other.close()
     block = bytes(tcp.CHUNK)
     try:
         while True:
@@ -51,15 +51,14 @@ def receive(sock, seconds):
 def rate(sender, receiver, address):
     """Mbit/s of a connection that is no longer young; the sender is a process of its own"""
     a, b = tcp.connect(sender, receiver, address)
-    pid, go = rig.child(send, a)
+    pid, go = rig.child(send, a, b)
     os.write(go, b"g")
     receive(b, SECONDS / 4)
     total, took = receive(b, SECONDS)
-    b.shutdown(socket.SHUT_RDWR)
+    b.close()	# a reset; who has only shut down answers nothing where the window is full
     os.waitpid(pid, 0)
     os.close(go)
     a.close()
-    b.close()
     return total * 8 / took / 1e6
 
 

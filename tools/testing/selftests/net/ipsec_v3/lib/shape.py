@@ -98,6 +98,19 @@ TUNNEL = [Shape("tunnel", o, i) for o in (4, 6) for i in (4, 6)]
 BEET = [Shape("beet", o, i) for o in (4, 6) for i in (4, 6)]
 
 
+def all_of(sock):
+    """What has come by now"""
+    found = []
+    sock.setblocking(False)
+    try:
+        while True:
+            found.append(sock.recv(65536))
+    except (BlockingIOError, OSError):
+        return found
+    finally:
+        sock.settimeout(20)
+
+
 class Sockets:
     """The Dut's UDP sockets for every shape, made once."""
 
@@ -118,15 +131,12 @@ class Sockets:
         except TimeoutError:
             ktap.fail("the datagram did not arrive")
 
+    def waiting(self, shape):
+        return all_of(self.plain[shape.inner_here])
+
     def drain(self):
         for sock in self.plain.values():
-            sock.setblocking(False)
-            try:
-                while True:
-                    sock.recv(65536)
-            except (BlockingIOError, OSError):
-                pass
-            sock.settimeout(20)
+            all_of(sock)
 
     def close(self):
         for sock in (*self.plain.values(), *self.encap):

@@ -71,16 +71,28 @@ def fair_server():
 class MostlyHog:
     """The CPU that delivers has a twentieth of each second for others: what waits for
     work on every CPU goes on."""
+    command = ["chrt", "-f", "50"]
+    script = "echo; while :; do :; done"
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            ["chrt", "-f", "50", "taskset", "-c", str(DELIVERS),
-             "sh", "-c", "echo; while :; do :; done"], stdout=subprocess.PIPE)
+            [*self.command, "taskset", "-c", str(DELIVERS), "sh", "-c", self.script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdout.read(1)
+        return self
 
     def __exit__(self, *_):
         self.process.kill()
         self.process.communicate()
+
+
+class LaterHog(MostlyHog):
+    """From go() on"""
+    script = "echo; read line; while :; do :; done"
+
+    def go(self):
+        self.process.stdin.write(b"\n")
+        self.process.stdin.flush()
 
 
 class Hog(MostlyHog):

@@ -44,9 +44,9 @@ ALONE, ALONE_OFFLOAD = "module, spread=0", "module, offload, spread=0"	# where t
 MODULES = {
     PLAIN: [],
     INTREE: ["esp4", "ah4"],
-    MODULE: ["ipsec_v3 offload=0 spread=16"],
+    MODULE: ["ipsec_v3 offload=0"],
     INTREE_OFFLOAD: ["esp4", "ah4", "esp4_offload"],
-    MODULE_OFFLOAD: ["ipsec_v3 offload=1 spread=16"],
+    MODULE_OFFLOAD: ["ipsec_v3 offload=1"],
     ALONE: ["ipsec_v3 offload=0 spread=0"],
     ALONE_OFFLOAD: ["ipsec_v3 offload=1 spread=0"],
     PCRYPT: ["esp4", "ah4", "pcrypt", "algif_aead"],

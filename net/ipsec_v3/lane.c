@@ -31,10 +31,11 @@
 #include "ipsec.h"
 #include "lane.h"
 
-#define LANE_MAX	1024	/* packets of one SA under way */
+#define LANE_MAX	2048	/* packets of one SA under way */
 #define LANE_CALL	64	/* waiting packets for which another CPU is called */
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
 #define LANE_TAKE	8	/* packets taken at once */
+#define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
 
 /* Rounds of a softirq that take all from a queue of the core: it holds no more than 1000
@@ -44,8 +45,8 @@
 #define LANE_FOLLOW	(1 + DIV_ROUND_UP(1000, NAPI_POLL_WEIGHT))
 
 /* why a lane's gate is shut */
-#define LANE_GATE_PASSED	BIT(0)	/* packets processed on the spot are under way */
-#define LANE_GATE_BEHIND	BIT(1)	/* packets that another CPU delivered are */
+#define LANE_GATE_PASSED	BIT(0)	/* the crypto API has packets from before */
+#define LANE_GATE_BEHIND	BIT(1)	/* the queues of a CPU have, that delivers no more */
 
 /**
  * struct lane_hand - what a CPU does for lanes
@@ -158,16 +159,17 @@ static unsigned int lane_work_some(struct ipsec_lane *lane)
 static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu)
 {
 	struct sk_buff *list, *end = NULL;
+	unsigned int n;
 
 	if (lane->delivering || lane->cpu != cpu)
 		return NULL;
 	list = lane->first;
-	while (lane_ready(lane)) {
+	for (n = 0; n < LANE_BATCH && lane_ready(lane); n++) {
 		end = lane->first;
 		lane->first = end->next;
-		lane->count--;
-		lane->delivered++;
 	}
+	lane->count -= n;
+	lane->delivered += n;
 	if (!lane->first)
 		lane->last = NULL;
 	if (!end)
@@ -244,22 +246,9 @@ static void lane_gate_work(struct work_struct *work)
 	rcu_read_unlock();
 }
 
-/* What was processed on the spot may still be in the crypto API, and in transport mode
- * with the core's work item. It must not be overtaken: the lane's gate is queued behind
- * it.
- */
-static void lane_shut_gate(struct ipsec_lane *lane, int here)
-{
-	if (!lane_core_works_later(lane) && !atomic_read(&lane->passed))
-		return;
-	spin_lock_bh(&lane->lock);
-	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_PASSED);
-	spin_unlock_bh(&lane->lock);
-	queue_work_on(here, system_wq, &lane->gate);
-}
-
-/* Whoever brings @passed to zero opens the gate: had it been shut later than this
- * looks, then its work would see the zero.
+/* What was processed on the spot may still be in the crypto API, and must not be overtaken.
+ * Whoever brings @passed to zero opens the gate: had it been shut later than this looks,
+ * then its work would see the zero.
  */
 static void lane_pass(struct ipsec_lane *lane, int packets)
 {
@@ -338,9 +327,10 @@ static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 {
 	if (!lane->leaving || lane->delivering || lane->cpu != cpu)
 		return false;
-	lane->leaving = false;
 	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_BEHIND);
 	WRITE_ONCE(lane->cpu, lane->home);
+	WRITE_ONCE(lane->at_home, true);
+	lane->leaving = false;
 	return true;
 }
 
@@ -480,28 +470,42 @@ static bool lane_call(struct ipsec_lane *lane)
 static void lane_begin(struct ipsec_lane *lane)
 {
 	int cpu = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids);
+	bool begins;
 
 	if (cpu < 0)
 		return;
 	spin_lock(&lane->lock);
-	WRITE_ONCE(lane->cpu, cpu);
+	begins = !lane->open && !lane->gated;
+	if (begins) {
+		ipsec_pace_restart(&lane->pace, lane->delivered);
+		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
+		WRITE_ONCE(lane->cpu, cpu);
+		WRITE_ONCE(lane->at_home, false);
+		lane->leaving = false;
+		lane->used = true;
+		WRITE_ONCE(lane->open, true);
+	}
 	spin_unlock(&lane->lock);
-	lane_shut_gate(lane, smp_processor_id());
-	ipsec_pace_restart(&lane->pace, READ_ONCE(lane->delivered));
-	WRITE_ONCE(lane->used, true);
-	WRITE_ONCE(lane->open, true);
+	if (!begins)
+		return;
+	/* which sees whether @passed is zero */
+	queue_work(system_wq, &lane->gate);
+	lane_follow_all(lane);
 }
 
 /* the CPU that delivers shall leave that to this one */
 static void lane_leave(struct ipsec_lane *lane, int here)
 {
-	bool wake;
+	bool wake = false;
 
 	spin_lock(&lane->lock);
-	lane->home = here;
-	lane->leaving = true;
-	wake = !lane->awake;
-	lane->awake = true;
+	/* another CPU may have been first */
+	if (lane->open && !lane->leaving && !lane->gated && !lane->at_home) {
+		lane->home = here;
+		lane->leaving = true;
+		wake = !lane->awake;
+		lane->awake = true;
+	}
 	spin_unlock(&lane->lock);
 	if (wake)
 		lane_wake(lane);
@@ -510,7 +514,11 @@ static void lane_leave(struct ipsec_lane *lane, int here)
 /* One that is on its way is left alone. */
 static bool lane_stays(struct ipsec_lane *lane, int here)
 {
-	return READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || READ_ONCE(lane->cpu) == here ||
+	int cpu = READ_ONCE(lane->cpu);
+
+	if (READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || READ_ONCE(lane->at_home))
+		return true;
+	return cpu != here && cpu_online(cpu) &&
 	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
 }
 
@@ -527,31 +535,30 @@ static noinline void lane_judge(struct ipsec_lane *lane)
 	local_bh_enable();
 }
 
-/* Has the CPU that brings delivered all, so that it can go on on the spot? A packet that
- * it delivers may come here again, from inside another.
+/* Has the CPU that brings delivered all, so that it can go on on the spot? Some of it is
+ * done before each packet. A packet that is delivered may come here again, from inside
+ * another.
  */
 static noinline bool lane_is_closed(struct ipsec_lane *lane)
 {
-	bool worked, delivered, closed;
+	bool closed;
 	int here;
 
-	if (READ_ONCE(lane->cpu) != raw_smp_processor_id() || READ_ONCE(lane->gated) ||
-	    READ_ONCE(lane->delivering))
+	if (READ_ONCE(lane->cpu) != raw_smp_processor_id() || !READ_ONCE(lane->at_home) ||
+	    READ_ONCE(lane->gated) || READ_ONCE(lane->delivering))
 		return false;
 	local_bh_disable();
 	rcu_read_lock();
 	here = smp_processor_id();
-	do {
-		worked = lane_work_some(lane);
-		delivered = lane_deliver(lane, here);
-	} while (worked || delivered);
+	lane_work_some(lane);
+	lane_deliver(lane, here);
 	spin_lock(&lane->lock);
-	closed = !lane->count && !lane->delivering && lane->cpu == here;
-	if (closed)
-		WRITE_ONCE(lane->open, false);
-	spin_unlock(&lane->lock);
-	if (closed)
+	closed = lane->open && !lane->count && !lane->delivering && lane->at_home && lane->cpu == here;
+	if (closed) {
 		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
+		WRITE_ONCE(lane->open, false);
+	}
+	spin_unlock(&lane->lock);
 	rcu_read_unlock();
 	local_bh_enable();
 	return closed;
@@ -612,11 +619,13 @@ void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane
 	rcu_read_unlock();
 }
 
-/* false when the lane is full */
-static bool lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
+/* @lane->lock is held */
+static int lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 {
-	if (lane->count == LANE_MAX)
-		return false;
+	if (unlikely(!lane->open))
+		return -EAGAIN;
+	if (unlikely(lane->count == LANE_MAX))
+		return -ENOBUFS;
 	skb->next = NULL;
 	if (lane->first)
 		lane->last->next = skb;
@@ -627,7 +636,7 @@ static bool lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 	lane->last = skb;
 	lane->count++;
 	lane->waiting++;
-	return true;
+	return -EINPROGRESS;
 }
 
 /* While packets pile up: another CPU first, the own hands last. */
@@ -639,21 +648,25 @@ static void lane_help(struct ipsec_lane *lane, unsigned int waiting)
 		lane_lend(lane);
 }
 
-static int lane_put(struct ipsec_sa *sa, struct sk_buff *skb)
+static int lane_put(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_count spread)
 {
 	struct ipsec_lane *lane = &sa->lane;
 	unsigned int waiting;
-	bool fits, wake;
+	bool wake = false;
+	int err;
 
 	spin_lock(&lane->lock);
-	fits = lane_append(lane, skb);
-	wake = fits && !lane->awake;
-	lane->awake |= fits;
+	err = lane_append(lane, skb);
+	if (likely(err == -EINPROGRESS)) {
+		wake = !lane->awake;
+		lane->awake = true;
+	}
 	waiting = lane->waiting;
 	spin_unlock(&lane->lock);
 
-	if (unlikely(!fits))
-		return -ENOBUFS;
+	if (unlikely(err != -EINPROGRESS))
+		return err;
+	ipsec_event(sa, spread);
 	if (wake)
 		lane_wake(lane);
 	else if (waiting >= LANE_CALL)
@@ -672,8 +685,8 @@ static int lane_put(struct ipsec_sa *sa, struct sk_buff *skb)
  * does.
  *
  * Context: any; does not sleep.
- * Return: -EINPROGRESS (the skb is the lane's), or -errno (counted; it stays the
- * core's).
+ * Return: -EINPROGRESS (the skb is the lane's), -EAGAIN (another CPU has closed the
+ * lane: it is processed on the spot), or -errno (counted; it stays the core's).
  */
 int ipsec_lane_push(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 		    enum ipsec_lane_kind kind)
@@ -686,12 +699,11 @@ int ipsec_lane_push(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 	local_bh_disable();
 	rcu_read_lock();
 	this_cpu_inc(counters->busy);
-	ipsec_event(sa, lane_jobs[kind]->spread);
-	err = lane_put(sa, skb);
-	if (unlikely(err != -EINPROGRESS)) {
+	err = lane_put(sa, skb, lane_jobs[kind]->spread);
+	if (unlikely(err != -EINPROGRESS))
 		this_cpu_dec(counters->busy);
+	if (unlikely(err == -ENOBUFS))
 		err = ipsec_drop(sa, seq, lane_jobs[kind]->full);
-	}
 	rcu_read_unlock();
 	local_bh_enable();
 	return err;

@@ -27,16 +27,16 @@ struct lane_hand;
  * @delivering: somebody delivers at this moment
  * @gated: LANE_GATE_ bits; nothing is delivered while there is one
  * @leaving: the CPU that delivers shall leave that to @home
+ * @at_home: it has done that, and the lane closes when it is empty
  * @cpu: the CPU that delivers
- * @home: the CPU that brings
+ * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, or was
  * @served: in the list of lanes that a hand serves
  * @follow: in the list of lanes whose gate opens when a hand's softirq has come round
  * @rounds: how often it still has to
- * @gate: runs behind the core's work on packets that were processed on the spot, on
- *	the CPU that brings and on those where such a packet was finished later
- * @behind: runs behind the core's work on packets that were delivered, on the CPU that
- *	delivered them
+ * @gate: opens the gate when @passed is zero
+ * @behind: runs behind the core's work on packets that a CPU has delivered, or processed
+ *	on the spot, and now does no more
  * @passed: packets processed on the spot that the crypto API has not finished; for
  *	moments one less
  * @open: packets go through the lane, and not on the spot
@@ -56,6 +56,7 @@ struct ipsec_lane {
 	bool			delivering;
 	u8			gated;
 	bool			leaving;
+	bool			at_home;
 	int			cpu;
 	int			home;
 	struct lane_hand	*hand;

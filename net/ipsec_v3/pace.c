@@ -182,9 +182,12 @@ int ipsec_pace_open(struct ipsec_pace *pace, int start)
 			break;
 		}
 	}
-	if (wanted && (!READ_ONCE(pace->alone) || time_before(jiffies, READ_ONCE(pace->again))))
+	if (!wanted)
+		return found;
+	if (READ_ONCE(pace->waits) && time_before(jiffies, READ_ONCE(pace->again)))
 		return -EBUSY;
-	return found;
+	WRITE_ONCE(pace->waits, false);
+	return READ_ONCE(pace->alone) ? found : -EBUSY;
 }
 
 /**
@@ -212,6 +215,7 @@ static bool pace_gains(struct ipsec_pace *pace, unsigned int delivered)
 		return true;
 	}
 	WRITE_ONCE(pace->again, jiffies + pace->wait);
+	WRITE_ONCE(pace->waits, true);
 	WRITE_ONCE(pace->wait, min(2 * pace->wait, PACE_WAIT_MAX));
 	return false;
 }
@@ -238,7 +242,6 @@ bool ipsec_pace_close(struct ipsec_pace *pace, unsigned int delivered)
  */
 void ipsec_pace_init(struct ipsec_pace *pace)
 {
-	pace->again = jiffies;
 	pace->wait = PACE_WAIT;
 }
 
@@ -250,7 +253,8 @@ void ipsec_pace_setup(void)
 	int cpu;
 
 	if (cpumask_empty(&ipsec_spread_cpus))
-		cpumask_copy(&ipsec_spread_cpus, housekeeping_cpumask(HK_TYPE_DOMAIN));
+		cpumask_and(&ipsec_spread_cpus, housekeeping_cpumask(HK_TYPE_DOMAIN),
+			    housekeeping_cpumask(HK_TYPE_KTHREAD));
 	for_each_possible_cpu(cpu) {
 		struct pace_cpu *look = per_cpu_ptr(&pace_looks, cpu);
 

@@ -22,7 +22,8 @@ extern struct cpumask ipsec_spread_cpus;
  * @seen: packets that had come, or gone, by then
  * @alone: packets per second that the CPU that brings processed on the spot, had it
  *	nothing else to do; 0 when not known
- * @again: jiffies before which the SA is not spread again
+ * @waits: spreading was no gain, and is not tried before @again
+ * @again: jiffies
  * @wait: jiffies that are waited next time when spreading was no gain
  *
  * Several CPUs may write at once: a packet is then not counted, or a look is lost.
@@ -35,6 +36,7 @@ struct ipsec_pace {
 	s64		looked;
 	unsigned int	seen;
 	unsigned int	alone;
+	bool		waits;
 	unsigned long	again;
 	unsigned long	wait;
 };

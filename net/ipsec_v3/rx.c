@@ -227,8 +227,11 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 	struct ipsec_sa *sa = ipsec_sa(x);
 	int result;
 
-	if (unlikely(ipsec_lane_open(sa)))
-		return ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
+	if (unlikely(ipsec_lane_open(sa))) {
+		result = ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
+		if (result != -EAGAIN)
+			return result;
+	}
 	result = ipsec_lane_passed(sa, rx_open(sa, skb, rx_resume));
 	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
 }

@@ -101,8 +101,11 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 	struct ipsec_sa *sa = ipsec_sa(x);
 	int err;
 
-	if (unlikely(ipsec_lane_open(sa)))
-		return ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
+	if (unlikely(ipsec_lane_open(sa))) {
+		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
+		if (err != -EAGAIN)
+			return err;
+	}
 	rcu_read_lock();
 	err = ipsec_lane_passed(sa, tx_run(sa->tx->prepare(sa, skb), tx_resume));
 	rcu_read_unlock();
@@ -173,12 +176,12 @@ static bool tx_has_queue(const struct net_device *dev)
 int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 {
 	struct net_device *dev = skb->dev;
-	int err;
+	int err = -EAGAIN;
 
 	dev_hold(dev);
 	if (tx_has_queue(dev) && unlikely(ipsec_lane_open(sa)))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
-	else
+	if (likely(err == -EAGAIN))
 		err = ipsec_lane_passed(sa, tx_run(ipsec_esp_tx_device(sa, skb),
 						   tx_resume_device));
 	if (likely(err != -EINPROGRESS))

@@ -15,7 +15,7 @@
  * are called to work as well, and at last the CPU that brings.
  *
  * When it is no gain any more, the lane's CPU leaves the lane to the one that brings,
- * and that delivers what is left, and goes on on the spot. Whenever another CPU
+ * and that delivers what is left, and continues on the spot. Whenever another CPU
  * begins to deliver, a gate is shut until all that was delivered before has left
  * the queues of the core.
  *
@@ -211,8 +211,8 @@ static bool lane_core_works_later(struct ipsec_lane *lane)
 	return lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
 }
 
-/* Work was done by somebody who does not deliver: the lane's own work may have gone
- * to sleep over it.
+/* Work was done by somebody who does not deliver: the lane's hand may have gone to
+ * sleep over it.
  */
 static void lane_settle(struct ipsec_lane *lane)
 {
@@ -493,6 +493,12 @@ static void lane_begin(struct ipsec_lane *lane)
 	lane_follow_all(lane);
 }
 
+/* was the lane left to @cpu, which brings */
+static bool lane_is_home(struct ipsec_lane *lane, int cpu)
+{
+	return READ_ONCE(lane->at_home) && READ_ONCE(lane->cpu) == cpu;
+}
+
 /* the CPU that delivers shall leave that to this one */
 static void lane_leave(struct ipsec_lane *lane, int here)
 {
@@ -500,7 +506,7 @@ static void lane_leave(struct ipsec_lane *lane, int here)
 
 	spin_lock(&lane->lock);
 	/* another CPU may have been first */
-	if (lane->open && !lane->leaving && !lane->gated && !lane->at_home) {
+	if (lane->open && !lane->leaving && !lane->gated && !lane_is_home(lane, here)) {
 		lane->home = here;
 		lane->leaving = true;
 		wake = !lane->awake;
@@ -516,7 +522,7 @@ static bool lane_stays(struct ipsec_lane *lane, int here)
 {
 	int cpu = READ_ONCE(lane->cpu);
 
-	if (READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || READ_ONCE(lane->at_home))
+	if (READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || lane_is_home(lane, here))
 		return true;
 	return cpu != here && cpu_online(cpu) &&
 	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
@@ -535,7 +541,7 @@ static noinline void lane_judge(struct ipsec_lane *lane)
 	local_bh_enable();
 }
 
-/* Has the CPU that brings delivered all, so that it can go on on the spot? Some of it is
+/* Has the CPU that brings delivered all, so that it can continue on the spot? Some of it is
  * done before each packet. A packet that is delivered may come here again, from inside
  * another.
  */
@@ -544,8 +550,8 @@ static noinline bool lane_is_closed(struct ipsec_lane *lane)
 	bool closed;
 	int here;
 
-	if (READ_ONCE(lane->cpu) != raw_smp_processor_id() || !READ_ONCE(lane->at_home) ||
-	    READ_ONCE(lane->gated) || READ_ONCE(lane->delivering))
+	if (!lane_is_home(lane, raw_smp_processor_id()) || READ_ONCE(lane->gated) ||
+	    READ_ONCE(lane->delivering))
 		return false;
 	local_bh_disable();
 	rcu_read_lock();
@@ -553,7 +559,7 @@ static noinline bool lane_is_closed(struct ipsec_lane *lane)
 	lane_work_some(lane);
 	lane_deliver(lane, here);
 	spin_lock(&lane->lock);
-	closed = lane->open && !lane->count && !lane->delivering && lane->at_home && lane->cpu == here;
+	closed = lane->open && lane_is_home(lane, here) && !lane->count && !lane->delivering;
 	if (closed) {
 		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
 		WRITE_ONCE(lane->open, false);

@@ -27,7 +27,7 @@ struct lane_hand;
  * @delivering: somebody delivers at this moment
  * @gated: LANE_GATE_ bits; nothing is delivered while there is one
  * @leaving: the CPU that delivers shall leave that to @home
- * @at_home: it has done that, and the lane closes when it is empty
+ * @at_home: it has done that, and the lane closes there when it is empty
  * @cpu: the CPU that delivers
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, or was

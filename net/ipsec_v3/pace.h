@@ -59,7 +59,9 @@ void ipsec_pace_setup(void);
  */
 static inline bool ipsec_pace_packet(struct ipsec_pace *pace, unsigned int spread, bool open)
 {
-	if (unlikely(jiffies != READ_ONCE(pace->jiffy)))
+	unsigned long now = jiffies;
+
+	if (unlikely(now != READ_ONCE(pace->jiffy)))
 		return ipsec_pace_jiffy(pace, spread, open);
 	WRITE_ONCE(pace->brought, READ_ONCE(pace->brought) + 1);
 	return false;

@@ -235,10 +235,19 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 	return err;
 }
 
-/* the device verified and decrypted it */
+/* The device verified and decrypted it. The core books a dummy packet like any other, and
+ * then looks for who takes it, and answers that nobody does, which RFC 4303 2.6 forbids;
+ * to a packet that is for another host it does not answer.
+ */
 static int offload_input_tail(struct xfrm_state *x, struct sk_buff *skb)
 {
-	return ipsec_esp_opened(ipsec_sa(x), skb);
+	int nexthdr = ipsec_esp_opened(ipsec_sa(x), skb);
+
+	if (unlikely(nexthdr == IPPROTO_NONE)) {
+		skb->pkt_type = PACKET_OTHERHOST;
+		ipsec_event(ipsec_sa(x), IPSEC_EVENT_RX_DUMMY);
+	}
+	return nexthdr;
 }
 
 static const struct ipsec_family *offload_family(const struct sk_buff *skb)

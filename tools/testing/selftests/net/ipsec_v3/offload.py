@@ -8,8 +8,9 @@ import contextlib
 import os
 import socket
 import struct
+import time
 
-from lib import cryptd, host, impl, ktap, line, packet
+from lib import cryptd, host, impl, ktap, line, nic, packet
 from lib.pair import MTU, PORT, SIZE, SPI_AB, Figures, Pair, Tap, esp
 from lib.peer import Esp
 from lib.shape import TRANSPORT, TUNNEL
@@ -17,7 +18,6 @@ from lib.suite import CHACHA, GCM, Combined, Separate
 
 EDGE = (68 << 32 | 0xffffffff) - 40
 TCP_REPAIR, TCP_REPAIR_WINDOW, TCP_REPAIR_OFF_NO_WP = 19, 29, -1
-SOL_PACKET, PACKET_VNET_HDR = 263, 15
 
 RIG = line.Rig()
 PAIR = Pair()
@@ -143,7 +143,7 @@ def from_outside():
     with RIG.dut.outside():
         sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     with sock:
-        sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        sock.setsockopt(nic.SOL_PACKET, nic.PACKET_VNET_HDR, 1)
         sock.bind(("wire", 0x800))
         RIG.dut.wire.drain()
         for number in range(1, 16, 5):
@@ -231,12 +231,12 @@ def by_device():
             check_offered(taken(tap), number, sent)
 
 
-def connected():
+def connected(here, there):
     """A TCP socket to nobody, with a window (TCP_REPAIR)"""
     sock = socket.socket()
     sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
-    sock.bind((SIM_HERE, 0))
-    sock.connect((SIM_THERE, PORT))
+    sock.bind((here, 0))
+    sock.connect((there, PORT))
     sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_WINDOW,
                     struct.pack("=5I", 0, 65535, 65535, 65535, 0))
     sock.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP)
@@ -245,7 +245,7 @@ def connected():
 
 def segments_by_device():
     """netdevsim has no TSO for what is encapsulated: it gets segments, each with its number."""
-    with offered("tcp", 99) as tap, connected() as sock:
+    with offered("tcp", 99) as tap, connected(SIM_HERE, SIM_THERE) as sock:
         sock.send(bytes(5 * 536))
         for number in range(100, 105):
             kind, fields = packet.split(taken(tap))[1:]
@@ -255,6 +255,94 @@ def segments_by_device():
 
 ktap.add("a device encrypts", by_device)
 ktap.add("a device encrypts the segments of a GSO packet", segments_by_device)
+
+
+# -- a device that decrypts, and segments ------------------------------------------------
+
+BEHIND, BEYOND = "198.51.100.1", "203.0.113.1"
+
+
+def nic_datagram(sent):
+    return packet.udp(nic.THERE, nic.HERE, PORT, PORT, sent)
+
+
+def by_nic(esn):
+    """It decrypts; the number's high half is the core's to know."""
+    start = EDGE if esn else 1000
+    with nic.plugged() as dut, dut.udp(nic.HERE, PORT) as sock:
+        dut.ip(nic.state_in(Combined(GCM), esn=esn, seq=start, window=64))
+        for number, size in enumerate((1, 2, 3, 100, 1001) * 10, 1):
+            sent = os.urandom(size)
+            dut.write(packet.ip4(nic.THERE, nic.HERE, packet.ESP,
+                                 nic.decrypted(start + number, nic_datagram(sent), packet.UDP)))
+            ktap.equal(sock.recv(2000), sent, "data")
+        state = dut.state(nic.HERE, nic.SPI_IN)
+        ktap.equal((state.seq, state.packets), (start + 50, 50), "last number, packets")
+
+
+def bad_by_nic(wanted, status=nic.SUCCESS, next_header=packet.UDP, pad_length=None):
+    with nic.plugged() as dut, dut.udp(nic.HERE, PORT) as sock:
+        dut.ip(nic.state_in(Combined(GCM), seq=1000))
+        before = dut.counters()
+        with nic.status(status):
+            dut.write(packet.ip4(nic.THERE, nic.HERE, packet.ESP, nic.decrypted(
+                1001, nic_datagram(b"bad"), next_header, pad_length)))
+        dut.write(packet.ip4(nic.THERE, nic.HERE, packet.ESP,
+                             nic.decrypted(1002, nic_datagram(b"good"), packet.UDP)))
+        ktap.equal(sock.recv(2000), b"good", "data")
+        ktap.equal(host.delta(before, dut.counters()), line.wanted_here(wanted), "counters")
+        ktap.equal(dut.state(nic.HERE, nic.SPI_IN).packets, 1 if "XfrmInStateProtoError" in wanted else 2,
+                   "packets of the SA")
+        ktap.equal(dut.sent(), None, "what was answered")
+
+
+def segments_by_nic(esn):
+    """It gets the packet whole, and with it the first number of as many as it will send."""
+    start = EDGE if esn else 99
+    with nic.plugged() as dut:
+        dut.ip(nic.state_out(Combined(GCM), esn=esn, oseq=start),
+               host.policy_line("out", nic.HERE, f"{nic.THERE} proto tcp", host.template(nic.HERE, nic.THERE)))
+        with dut.inside():
+            sock = connected(nic.HERE, nic.THERE)
+        with sock:
+            sock.send(bytes(5 * 536))
+            virtio, data = dut.offered()
+            ktap.equal(dut.state(nic.THERE, nic.SPI_OUT).oseq, start + 5, "last number")
+        ktap.equal(struct.unpack_from("=H", virtio, 4)[0], 536, "size of a segment")
+        _, kind, fields = packet.split(data)
+        ktap.equal((kind, fields[:8]), (packet.ESP, struct.pack("!II", nic.SPI_OUT, start + 1 & 0xffffffff)),
+                   "SPI and number")
+        ktap.check(len(fields) > 5 * 536, f"{len(fields)} bytes")
+
+
+def from_outside_by_nic(start, wanted):
+    """Nobody has said how many segments it will be: they get numbers, or it is dropped."""
+    with nic.plugged() as dut:
+        dut.sysctl("net.ipv4.ip_forward", 1)
+        dut.ip(f"route add {BEYOND} via {nic.THERE}", f"route add {BEHIND} via {nic.THERE}",
+               nic.state_out(Combined(GCM), mode="tunnel", oseq=start),
+               host.policy_line("out", BEHIND, BEYOND, host.template(nic.HERE, nic.THERE, mode="tunnel")))
+        before = dut.counters()
+        virtio, data = whole_tcp(BEHIND, BEYOND, 5000, 1000)
+        dut.write(data, virtio)
+        if not wanted:
+            _, data = dut.offered()
+            ktap.equal(packet.split(data)[2][:8], struct.pack("!II", nic.SPI_OUT, start + 1), "SPI and number")
+            ktap.equal(dut.state(nic.THERE, nic.SPI_OUT).oseq, start + 5, "last number")
+        time.sleep(0.3)
+        ktap.equal(host.delta(before, dut.counters()), wanted, "counters")
+
+
+for _esn in (True, False):
+    ktap.add(f"a device decrypts, {'ESN over 2^32' if _esn else '32 bits'}", by_nic, _esn)
+    ktap.add(f"a device segments and encrypts, {'ESN' if _esn else '32 bits'}", segments_by_nic, _esn)
+ktap.add("a device decrypts: bad padding", bad_by_nic, {"XfrmInStateProtoError": 1, "RxPadLength": 1},
+         nic.SUCCESS, packet.UDP, 255)
+ktap.add("a device decrypts: a dummy packet", bad_by_nic, {"RxDummy": 1}, nic.SUCCESS, packet.NONE)
+ktap.add("a device says that the ICV was wrong", bad_by_nic, {"XfrmInStateProtoError": 1}, nic.AUTH_FAILED)
+ktap.add("GSO from outside, to a device that segments", from_outside_by_nic, 99, {})
+ktap.add("32-bit numbers end in a packet that a device segments", from_outside_by_nic, 0xffffffff - 3,
+         {"XfrmOutStateSeqError": 1})
 
 
 def start():

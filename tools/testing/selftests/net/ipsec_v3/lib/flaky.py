@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""AES-GCM that fails on demand, or is late: the module in ../flaky.
+"""AES-GCM that fails on demand, or is late: a module in ../modules.
 
 	with flaky.loaded():		# new SAs with AES-GCM get it
 		flaky.set_to(late_ms=300)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A network device that says it encrypts and decrypts ESP: the one of ../modules/nic.c.
+
+	with nic.plugged() as dut:		# a Host that has it
+		dut.ip(nic.state_in(suite, esn=True))
+		dut.write(packet)		# it receives that, as decrypted
+		dut.offered()			# what it was given to encrypt
+"""
+
+import contextlib
+import os
+import socket
+import struct
+
+from . import host, impl, ktap, packet
+from .shape import SPI_IN, SPI_OUT
+
+DEVICE = "xnic0"
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+PARAMETERS = "/sys/module/ipsec_v3_nic/parameters"
+SUCCESS, AUTH_FAILED = 1, 8	# CRYPTO_ of net/xfrm.h
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
+
+
+def state_out(suite, **more):
+    return host.state_line(HERE, THERE, SPI_OUT, suite.words(), more=f"offload dev {DEVICE} dir out", **more)
+
+
+def state_in(suite, **more):
+    return host.state_line(THERE, HERE, SPI_IN, suite.words(), more=f"offload dev {DEVICE} dir in", **more)
+
+
+def decrypted(seq, inner, next_header, pad_length=None):
+    """From the ESP header on: an IV, no encryption, an ICV that says nothing"""
+    pad = -(len(inner) + 2) % 4
+    trailer = bytes(range(1, pad + 1)) + bytes([pad if pad_length is None else pad_length, next_header])
+    return struct.pack("!IIQ", SPI_IN, seq & 0xffffffff, seq) + inner + trailer + bytes(16)
+
+
+class Nic(host.Host):
+    def __init__(self):
+        super().__init__("nic")
+        host.ip("link", "set", DEVICE, "netns", self.name)
+        self.ip(f"addr add {HERE}/24 dev {DEVICE}", f"link set {DEVICE} up",
+                f"neigh add {THERE} lladdr 00:11:22:33:44:55 dev {DEVICE}")
+        with self.inside():
+            self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        self.socket.bind((DEVICE, 3))
+        self.socket.settimeout(3)
+
+    def close(self):
+        self.socket.close()
+        super().close()
+
+    def write(self, data, virtio=bytes(10)):
+        self.socket.send(virtio + bytes(12) + b"\x08\0" + data)
+
+    def sent(self):
+        """(header of virtio, IPv4 packet) that left by this host's own doing, or None"""
+        while True:
+            try:
+                data, where = self.socket.recvfrom(1 << 17)
+            except TimeoutError:
+                return None
+            if where[2] == socket.PACKET_OUTGOING and data[22:24] == b"\x08\0":
+                return data[:10], data[24:]
+
+    def offered(self):
+        """The same, but of what it was to encrypt"""
+        while True:
+            found = self.sent() or ktap.fail("nothing was sent")
+            if packet.split(found[1])[1] == packet.ESP:
+                return found
+
+
+@contextlib.contextmanager
+def status(value):
+    """What it says of what it receives"""
+    path = f"{PARAMETERS}/status"
+    with open(path, "w", encoding="ascii") as file:
+        file.write(str(value))
+    try:
+        yield
+    finally:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(str(SUCCESS))
+
+
+@contextlib.contextmanager
+def plugged():
+    if impl.modprobe("ipsec_v3_nic") or not os.path.exists(PARAMETERS):
+        raise ktap.Skip("there is no ipsec_v3_nic, which tools/testing/vm/run builds")
+    dut = Nic()
+    try:
+        yield dut
+    finally:
+        dut.flush()
+        dut.close()
+        ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_nic"), "it unloads", 60)

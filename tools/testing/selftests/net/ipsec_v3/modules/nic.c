@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A network device for tests, xnic0, that says it encrypts and decrypts ESP, ESN included, and
+ * segments what it encrypts. It does neither: what it is offered ends here, a
+ * packet socket has seen it by then; and a frame of ESP that somebody writes to it comes
+ * back as received, without encryption, and as decrypted with the status that its
+ * module parameter asks for.
+ */
+#include <linux/etherdevice.h>
+#include <linux/ip.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
+#include <net/gro_cells.h>
+#include <net/ip.h>
+#include <net/xfrm.h>
+
+#define NIC_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_ALL_TSO | \
+			 NETIF_F_HW_ESP | NETIF_F_HW_ESP_TX_CSUM | NETIF_F_GSO_ESP)
+
+static unsigned int nic_status = CRYPTO_SUCCESS;
+module_param_named(status, nic_status, uint, 0644);
+MODULE_PARM_DESC(status, "of received packets, as in enum of net/xfrm.h; 1 is success");
+
+static struct net_device *nic_dev;
+static struct gro_cells nic_cells;
+static struct xfrm_state __rcu *nic_in;		/* the SA for receiving, if there is one */
+
+static int nic_add(struct xfrm_state *x)
+{
+	if (x->xso.dir == XFRM_DEV_OFFLOAD_IN)
+		rcu_assign_pointer(nic_in, x);
+	return 0;
+}
+
+static __maybe_unused int nic_add_extack(struct xfrm_state *x, struct netlink_ext_ack *extack)
+{
+	return nic_add(x);
+}
+
+/* 6.2 has added the second argument */
+#define nic_state_add							\
+	__builtin_choose_expr(						\
+		__same_type(((struct xfrmdev_ops *)NULL)->xdo_dev_state_add, &nic_add), \
+		nic_add, nic_add_extack)
+
+static void nic_state_delete(struct xfrm_state *x)
+{
+	/* the core holds locks here, and frees @x after a grace period */
+	if (rcu_access_pointer(nic_in) == x)
+		RCU_INIT_POINTER(nic_in, NULL);
+}
+
+static bool nic_offload_ok(struct sk_buff *skb, struct xfrm_state *x)
+{
+	return true;
+}
+
+static void nic_advance_esn(struct xfrm_state *x)
+{
+}
+
+static const struct xfrmdev_ops nic_xfrmdev_ops = {
+	.xdo_dev_state_add		= nic_state_add,
+	.xdo_dev_state_delete		= nic_state_delete,
+	.xdo_dev_offload_ok		= nic_offload_ok,
+	.xdo_dev_state_advance_esn	= nic_advance_esn,
+};
+
+static bool nic_is_for(struct sk_buff *skb, struct xfrm_state *x)
+{
+	if (!x || skb->protocol != htons(ETH_P_IP) ||
+	    !pskb_may_pull(skb, sizeof(struct iphdr) + sizeof(struct ip_esp_hdr)))
+		return false;
+	return ip_hdr(skb)->protocol == IPPROTO_ESP && ip_hdr(skb)->ihl == 5 &&
+	       ((struct ip_esp_hdr *)(ip_hdr(skb) + 1))->spi == x->id.spi;
+}
+
+/* says that the packet was decrypted */
+static int nic_claim(struct sk_buff *skb, struct xfrm_state *x)
+{
+	struct sec_path *sp = secpath_set(skb);
+	struct xfrm_offload *xo;
+
+	if (!sp)
+		return -ENOMEM;
+	if (!refcount_inc_not_zero(&x->refcnt))
+		return -ENOENT;
+	sp->xvec[sp->len++] = x;
+	sp->olen++;
+	xo = xfrm_offload(skb);
+	xo->flags = CRYPTO_DONE;
+	xo->status = READ_ONCE(nic_status);
+	return 0;
+}
+
+static void nic_receive(struct sk_buff *skb, struct net_device *dev)
+{
+	struct xfrm_state *x;
+
+	skb_orphan(skb);
+	skb_dst_drop(skb);
+	skb->protocol = eth_type_trans(skb, dev);
+	skb->pkt_type = PACKET_HOST;
+	skb->ip_summed = CHECKSUM_NONE;
+	skb_reset_network_header(skb);
+	rcu_read_lock();
+	x = rcu_dereference(nic_in);
+	if (nic_is_for(skb, x) && nic_claim(skb, x))
+		kfree_skb(skb);
+	else
+		gro_cells_receive(&nic_cells, skb);
+	rcu_read_unlock();
+}
+
+static netdev_tx_t nic_xmit(struct sk_buff *skb, struct net_device *dev)
+{
+	if (skb_sec_path(skb))
+		consume_skb(skb);
+	else
+		nic_receive(skb, dev);
+	return NETDEV_TX_OK;
+}
+
+static const struct net_device_ops nic_ops = {
+	.ndo_start_xmit		= nic_xmit,
+	.ndo_set_mac_address	= eth_mac_addr,
+};
+
+static void nic_setup(struct net_device *dev)
+{
+	ether_setup(dev);
+	eth_hw_addr_random(dev);
+	dev->netdev_ops = &nic_ops;
+	dev->xfrmdev_ops = &nic_xfrmdev_ops;
+	dev->flags |= IFF_NOARP;
+	dev->features |= NIC_FEATURES;
+	dev->hw_features |= NIC_FEATURES;
+	dev->hw_enc_features |= NIC_FEATURES;
+}
+
+static int __init nic_init(void)
+{
+	int err = -ENOMEM;
+
+	nic_dev = alloc_netdev(0, "xnic%d", NET_NAME_ENUM, nic_setup);
+	if (!nic_dev)
+		return err;
+	err = gro_cells_init(&nic_cells, nic_dev);
+	if (err)
+		goto free;
+	err = register_netdev(nic_dev);
+	if (!err)
+		return 0;
+	gro_cells_destroy(&nic_cells);
+free:
+	free_netdev(nic_dev);
+	return err;
+}
+
+static void __exit nic_exit(void)
+{
+	unregister_netdev(nic_dev);
+	gro_cells_destroy(&nic_cells);
+	free_netdev(nic_dev);
+}
+
+module_init(nic_init);
+module_exit(nic_exit);
+MODULE_DESCRIPTION("A network device that says it encrypts ESP, for tests");
+MODULE_LICENSE("GPL");

@@ -25,7 +25,7 @@ struct lane_hand;
  * @delivered: packets that ever were
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment
- * @gated: LANE_GATE_ bits; nothing is delivered while there is one
+ * @gated: why the gate is shut (bits): nothing is delivered while there is a reason
  * @leaving: the CPU that delivers shall leave that to @home
  * @at_home: it has done that, and the lane closes there when it is empty
  * @cpu: the CPU that delivers

@@ -237,7 +237,8 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 
 /* The device verified and decrypted it. The core books a dummy packet like any other, and
  * then looks for who takes it, and answers that nobody does, which RFC 4303 2.6 forbids;
- * to a packet that is for another host it does not answer.
+ * to a packet that is for another host it does not answer. It asks us before it looks at the
+ * window, so one that is replayed is counted here and there.
  */
 static int offload_input_tail(struct xfrm_state *x, struct sk_buff *skb)
 {

@@ -121,7 +121,7 @@ static bool pace_rate(struct ipsec_pace *pace, unsigned int packets, s64 least, 
 
 	if (took < least)
 		return false;
-	*rate = took < PACE_STALE ? div64_u64((u64)(packets - pace->seen) * USEC_PER_SEC, took) : 0;
+	*rate = took < PACE_STALE ? div64_u64((u64)(packets - READ_ONCE(pace->seen)) * USEC_PER_SEC, took) : 0;
 	WRITE_ONCE(pace->looked, now);
 	WRITE_ONCE(pace->seen, packets);
 	return true;

@@ -118,10 +118,11 @@ static bool pace_has_time(int cpu, int own, int wanted)
 static bool pace_rate(struct ipsec_pace *pace, unsigned int packets, s64 least, unsigned int *rate)
 {
 	s64 now = pace_now(), took = now - READ_ONCE(pace->looked);
+	u64 more = packets - READ_ONCE(pace->seen);	/* the count wraps */
 
 	if (took < least)
 		return false;
-	*rate = took < PACE_STALE ? div64_u64((u64)(packets - READ_ONCE(pace->seen)) * USEC_PER_SEC, took) : 0;
+	*rate = took < PACE_STALE ? div64_u64(more * USEC_PER_SEC, took) : 0;
 	WRITE_ONCE(pace->looked, now);
 	WRITE_ONCE(pace->seen, packets);
 	return true;

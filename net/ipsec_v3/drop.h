@@ -41,6 +41,10 @@ struct ipsec_sa;
 	  "the crypto driver failed or had no room in its queue")	\
 	X(RX_QUEUE, "RxQueueFull", ENOBUFS, XFRMINSTATEPROTOERROR, core, \
 	  "more packets of the SA wait than the CPUs can process")	\
+	X(RX_FLOW, "RxFlowFull", ENOBUFS, -, here,			\
+	  "more packets wait for the CPU of their flow than net.core.netdev_max_backlog") \
+	X(RX_DEVICE, "RxDevice", ENETDOWN, -, here,			\
+	  "the device went down while the packet waited for the CPU of its flow") \
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\
 	  "no memory to receive the packet")				\
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \

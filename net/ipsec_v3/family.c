@@ -22,12 +22,6 @@ static __be32 family_spi(const void *header, u8 proto)
 	return ((const struct ip_auth_hdr *)header)->spi;
 }
 
-/* nothing to do after a packet was accepted or dropped */
-static int family_rcv_cb(struct sk_buff *skb, int err)
-{
-	return 0;
-}
-
 static int family4_err(struct sk_buff *skb, u32 info, u8 proto)
 {
 	const struct iphdr *ip = (const struct iphdr *)skb->data;
@@ -65,14 +59,14 @@ static int ah4_icmp(struct sk_buff *skb, u32 info)
 static struct xfrm4_protocol family4_esp = {
 	.handler	= xfrm4_rcv,
 	.input_handler	= xfrm_input,
-	.cb_handler	= family_rcv_cb,
+	.cb_handler	= ipsec_flow_catch,
 	.err_handler	= esp4_icmp,
 };
 
 static struct xfrm4_protocol family4_ah = {
 	.handler	= xfrm4_rcv,
 	.input_handler	= xfrm_input,
-	.cb_handler	= family_rcv_cb,
+	.cb_handler	= ipsec_flow_catch,
 	.err_handler	= ah4_icmp,
 };
 
@@ -221,14 +215,14 @@ static int ah6_icmp(struct sk_buff *skb, struct inet6_skb_parm *opt,
 static struct xfrm6_protocol family6_esp = {
 	.handler	= xfrm6_rcv,
 	.input_handler	= xfrm_input,
-	.cb_handler	= family_rcv_cb,
+	.cb_handler	= ipsec_flow_catch,
 	.err_handler	= esp6_icmp,
 };
 
 static struct xfrm6_protocol family6_ah = {
 	.handler	= xfrm6_rcv,
 	.input_handler	= xfrm_input,
-	.cb_handler	= family_rcv_cb,
+	.cb_handler	= ipsec_flow_catch,
 	.err_handler	= ah6_icmp,
 };
 

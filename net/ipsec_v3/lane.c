@@ -14,10 +14,12 @@
  * that no flow in the SA can overtake itself. While packets pile up, hands of other CPUs
  * are called to work as well, and at last the CPU that brings.
  *
+ * What has left a tunnel is several flows: each is handed to a CPU of its own (flow.c).
+ *
  * When it is no gain any more, the lane's CPU leaves the lane to the one that brings,
  * and that delivers what is left, and continues on the spot. Whenever another CPU
  * begins to deliver, a gate is shut until all that was delivered before has left
- * the queues of the core.
+ * our queues and those of the core.
  *
  * The packets themselves are the list, so a lane needs no memory that could be
  * missing or grow; what it takes in is bounded by LANE_MAX.
@@ -45,8 +47,8 @@
 #define LANE_FOLLOW	(1 + DIV_ROUND_UP(1000, NAPI_POLL_WEIGHT))
 
 /* why a lane's gate is shut */
-#define LANE_GATE_PASSED	BIT(0)	/* the crypto API has packets from before */
-#define LANE_GATE_BEHIND	BIT(1)	/* the queues of a CPU have, that delivers no more */
+#define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
+#define LANE_GATE_BEHIND	BIT(1)	/* and in queues of a CPU that delivers no more */
 
 /**
  * struct lane_hand - what a CPU does for lanes
@@ -155,8 +157,10 @@ static unsigned int lane_work_some(struct ipsec_lane *lane)
 	return n;
 }
 
-/* detaches what @cpu may deliver now, oldest first; nobody else does meanwhile */
-static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu)
+/* detaches what @cpu may deliver now, oldest first; nobody else does meanwhile. Says
+ * whether flows may be spread.
+ */
+static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *spread)
 {
 	struct sk_buff *list, *end = NULL;
 	unsigned int n;
@@ -176,6 +180,7 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu)
 		return NULL;
 	end->next = NULL;
 	lane->delivering = true;
+	*spread = !lane->at_home;
 	return list;
 }
 
@@ -184,12 +189,15 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 {
 	struct ipsec_counters __percpu *counters = lane_sa(lane)->counters;
 	struct sk_buff *list, *skb, *next;
+	bool spread;
 
 	spin_lock(&lane->lock);
-	list = lane_detach(lane, cpu);
+	list = lane_detach(lane, cpu, &spread);
 	spin_unlock(&lane->lock);
 	if (!list)
 		return false;
+	if (spread)
+		ipsec_flow_begin(lane_sa(lane));
 	skb_list_walk_safe(list, skb, next) {
 		struct lane_cb *cb = lane_cb(skb);
 
@@ -197,6 +205,8 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 		lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result);
 		this_cpu_dec(counters->busy);
 	}
+	if (spread)
+		ipsec_flow_end(lane_sa(lane));
 	spin_lock(&lane->lock);
 	lane->delivering = false;
 	spin_unlock(&lane->lock);
@@ -227,10 +237,14 @@ static void lane_settle(struct ipsec_lane *lane)
 		lane_wake(lane);
 }
 
-/* opens the gate as far as @why has shut it */
+/* Opens the gate as far as @why has shut it; while packets are past the lane it stays shut
+ * for them, as it may have been shut again since this was called for.
+ */
 static void lane_open_gate(struct ipsec_lane *lane, u8 why)
 {
 	spin_lock_bh(&lane->lock);
+	if (atomic_read(&lane->passed))
+		why &= ~LANE_GATE_PASSED;
 	WRITE_ONCE(lane->gated, lane->gated & ~why);
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
@@ -241,16 +255,21 @@ static void lane_gate_work(struct work_struct *work)
 	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
 
 	rcu_read_lock();
-	if (!atomic_read(&lane->passed))
-		lane_open_gate(lane, LANE_GATE_PASSED);
+	lane_open_gate(lane, LANE_GATE_PASSED);
 	rcu_read_unlock();
 }
 
-/* What was processed on the spot may still be in the crypto API, and must not be overtaken.
- * Whoever brings @passed to zero opens the gate: had it been shut later than this looks,
- * then its work would see the zero.
+/**
+ * ipsec_lane_pass() - count packets that are past the lane, and must not be overtaken
+ * @lane: the lane
+ * @packets: that are on their way from now on, or negative, that were
+ *
+ * Whoever brings them to zero opens the gate: had it been shut later than this looks, then
+ * its work would see the zero.
+ *
+ * Context: any, RCU held.
  */
-static void lane_pass(struct ipsec_lane *lane, int packets)
+void ipsec_lane_pass(struct ipsec_lane *lane, int packets)
 {
 	if (!atomic_add_return(packets, &lane->passed) && READ_ONCE(lane->gated))
 		queue_work(system_wq, &lane->gate);
@@ -314,8 +333,10 @@ static void lane_behind_work(struct work_struct *work)
 }
 
 /* This CPU delivers no more: the gate is shut. BH is off. */
-static void lane_follow_all(struct ipsec_lane *lane)
+static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 {
+	/* which sees whether @passed is zero */
+	queue_work(system_wq, &lane->gate);
 	if (lane_core_works_later(lane))
 		queue_work_on(smp_processor_id(), system_wq, &lane->behind);
 	else
@@ -327,7 +348,7 @@ static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 {
 	if (!lane->leaving || lane->delivering || lane->cpu != cpu)
 		return false;
-	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_BEHIND);
+	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_PASSED | LANE_GATE_BEHIND);
 	WRITE_ONCE(lane->cpu, lane->home);
 	WRITE_ONCE(lane->at_home, true);
 	lane->leaving = false;
@@ -345,7 +366,7 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
-		lane_follow_all(lane);
+		lane_delivers_elsewhere(lane);
 	if (awake)
 		lane_wake(lane);
 }
@@ -466,31 +487,39 @@ static bool lane_call(struct ipsec_lane *lane)
 	return false;
 }
 
+/* The CPU that brings takes its part when there is only one more: it has less to do then. */
+static void lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
+{
+	flows->count = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids,
+				       flows->cpu, IPSEC_FLOW_CPUS);
+	if (flows->count == 1)
+		flows->cpu[flows->count++] = smp_processor_id();
+}
+
 /* from now on another CPU delivers, if there is one that it is a gain to take */
 static void lane_begin(struct ipsec_lane *lane)
 {
-	int cpu = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids);
+	struct ipsec_flows flows;
 	bool begins;
 
-	if (cpu < 0)
+	lane_find_cpus(lane, &flows);
+	if (!flows.count)
 		return;
 	spin_lock(&lane->lock);
 	begins = !lane->open && !lane->gated;
 	if (begins) {
 		ipsec_pace_restart(&lane->pace, lane->delivered);
 		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
-		WRITE_ONCE(lane->cpu, cpu);
+		lane->flows = flows;
+		WRITE_ONCE(lane->cpu, flows.cpu[0]);
 		WRITE_ONCE(lane->at_home, false);
 		lane->leaving = false;
 		lane->used = true;
 		WRITE_ONCE(lane->open, true);
 	}
 	spin_unlock(&lane->lock);
-	if (!begins)
-		return;
-	/* which sees whether @passed is zero */
-	queue_work(system_wq, &lane->gate);
-	lane_follow_all(lane);
+	if (begins)
+		lane_delivers_elsewhere(lane);
 }
 
 /* was the lane left to @cpu, which brings */
@@ -603,7 +632,7 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 {
 	if (unlikely(result == -EINPROGRESS))
-		lane_pass(&sa->lane, 1);
+		ipsec_lane_pass(&sa->lane, 1);
 	return result;
 }
 
@@ -621,7 +650,7 @@ void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane
 {
 	rcu_read_lock();
 	lane_jobs[kind]->deliver(sa, skb, result);
-	lane_pass(&sa->lane, -1);
+	ipsec_lane_pass(&sa->lane, -1);
 	rcu_read_unlock();
 }
 

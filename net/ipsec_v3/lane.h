@@ -8,6 +8,7 @@
 #include <linux/workqueue.h>
 
 #include "drop.h"
+#include "flow.h"
 #include "pace.h"
 
 struct ipsec_sa;
@@ -37,11 +38,12 @@ struct lane_hand;
  * @gate: opens the gate when @passed is zero
  * @behind: runs behind the core's work on packets that a CPU has delivered, or processed
  *	on the spot, and now does no more
- * @passed: packets processed on the spot that the crypto API has not finished; for
- *	moments one less
+ * @passed: packets that are past the lane, and still on their way: processed on the spot, and
+ *	not finished by the crypto API, or handed to the CPU of their flow; for moments one less
  * @open: packets go through the lane, and not on the spot
  * @used: it ever was
  * @wanted: in the list of lanes that want more hands
+ * @flows: where flows go that have left a tunnel, as long as the lane is not at home
  * @pace: of the packets
  */
 struct ipsec_lane {
@@ -69,6 +71,7 @@ struct ipsec_lane {
 	bool			open;
 	bool			used;
 	struct list_head	wanted;
+	struct ipsec_flows	flows;
 	struct ipsec_pace	pace;
 };
 
@@ -101,6 +104,7 @@ extern const struct ipsec_lane_job ipsec_rx_job, ipsec_tx_job, ipsec_tx_device_j
 void ipsec_lane_init(struct ipsec_lane *lane);
 void ipsec_lane_fini(struct ipsec_lane *lane);
 bool ipsec_lane_open(struct ipsec_sa *sa);
+void ipsec_lane_pass(struct ipsec_lane *lane, int packets);
 int ipsec_lane_passed(struct ipsec_sa *sa, int result);
 void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane_kind kind,
 		       int result);

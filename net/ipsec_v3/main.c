@@ -168,6 +168,17 @@ static void lane_teardown(const struct ipsec_step *step)
 	ipsec_lane_teardown();
 }
 
+static int flow_setup(const struct ipsec_step *step)
+{
+	ipsec_flow_setup();
+	return 0;
+}
+
+static void flow_teardown(const struct ipsec_step *step)
+{
+	ipsec_flow_teardown();
+}
+
 static int netns_setup(const struct ipsec_step *step)
 {
 	return ipsec_netns_setup();
@@ -191,6 +202,7 @@ static void guard_teardown(const struct ipsec_step *step)
 static const struct ipsec_step steps[] = {
 	{ crypt_setup, crypt_teardown },
 	{ lane_setup, lane_teardown },
+	{ flow_setup, flow_teardown },
 	{ netns_setup, netns_teardown },
 	{ guard_setup, guard_teardown },
 	{ claim_setup, claim_teardown, &ipsec_family4, &esp_type },

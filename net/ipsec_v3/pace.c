@@ -163,32 +163,34 @@ static void pace_measure(struct ipsec_pace *pace, int own)
 }
 
 /**
- * ipsec_pace_open() - which CPU shall deliver, now that packets come in crowds
+ * ipsec_pace_open() - which CPUs shall take over, now that packets come in crowds
  * @pace: the SA's; ipsec_pace_packet() has said so
  * @start: where to begin to look
+ * @cpus: those that have time, never the one that brings
+ * @most: for how many there is room
  *
  * Context: any, preemption off.
- * Return: a CPU that has time, never the one that brings; negative when there is none, or
- * when it was no gain a short time ago.
+ * Return: how many were found; 0 also when it was no gain a short time ago.
  */
-int ipsec_pace_open(struct ipsec_pace *pace, int start)
+unsigned int ipsec_pace_open(struct ipsec_pace *pace, int start, u16 *cpus, unsigned int most)
 {
 	int wanted = READ_ONCE(ipsec_spread_idle), here = smp_processor_id();
-	int own = pace_idle(here), cpu, found = -EBUSY;
+	int own = pace_idle(here), cpu;
+	unsigned int found = 0;
 
 	pace_measure(pace, own);
 	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, start) {
-		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted)) {
-			found = cpu;
+		if (found == most)
 			break;
-		}
+		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted))
+			cpus[found++] = cpu;
 	}
 	if (!wanted)
 		return found;
 	if (READ_ONCE(pace->waits) && time_before(jiffies, READ_ONCE(pace->again)))
-		return -EBUSY;
+		return 0;
 	WRITE_ONCE(pace->waits, false);
-	return READ_ONCE(pace->alone) ? found : -EBUSY;
+	return READ_ONCE(pace->alone) ? found : 0;
 }
 
 /**

@@ -42,7 +42,7 @@ struct ipsec_pace {
 };
 
 bool ipsec_pace_jiffy(struct ipsec_pace *pace, unsigned int spread, bool open);
-int ipsec_pace_open(struct ipsec_pace *pace, int start);
+unsigned int ipsec_pace_open(struct ipsec_pace *pace, int start, u16 *cpus, unsigned int most);
 void ipsec_pace_restart(struct ipsec_pace *pace, unsigned int packets);
 bool ipsec_pace_close(struct ipsec_pace *pace, unsigned int delivered);
 void ipsec_pace_init(struct ipsec_pace *pace);

@@ -468,7 +468,8 @@ for shape in (V4, V6):
         ktap.add(f"{reason}: {shape}", function, shape)
 
 # reasons that have their cases in another file
-ELSEWHERE = {"RxQueueFull": "spread.py, which has two CPUs", "TxQueueFull": "spread.py"}
+ELSEWHERE = {name: "spread.py, which has two CPUs" for name in
+             ("RxQueueFull", "TxQueueFull", "RxFlowFull", "RxDevice")}
 
 
 @ktap.case("every reason of drop.h has a case")

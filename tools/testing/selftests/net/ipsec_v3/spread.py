@@ -12,16 +12,18 @@ import os
 import socket
 import time
 
-from lib import busy, cryptd, host, impl, ktap, packet, spread
+from lib import busy, cryptd, host, impl, ktap, spread
 from lib.line import Line, Rig
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import PORT_DUT, PORT_PEER, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 RIG = Rig()
 START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
-BURST, BURSTS = 60, 3
+BURST, BURSTS, FLOWS = 60, 3, 16
+FIRST_PORT = 7000		# of the flows
 LANE_MAX, STEP = 2048, 32
+BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
 SUITES = {
     GCM: ("esp", lambda: Combined(GCM)),
@@ -31,9 +33,9 @@ SUITES = {
 }
 
 
-def line(shape, suite=GCM, window=4096, **more):
+def line(shape, suite=GCM, window=4096, rig=RIG, **more):
     proto, make = SUITES[suite]
-    return Line(RIG, shape, make(), proto, True, window, START, **more)
+    return Line(rig, shape, make(), proto, True, window, START, **more)
 
 
 @contextlib.contextmanager
@@ -56,8 +58,8 @@ def bursts_in(on, first=1):
     for number in range(first, first + BURST * BURSTS, BURST):
         sent = [os.urandom(40 + 10 * n) for n in range(BURST)]
         for n, data in enumerate(sent):
-            RIG.dut.wire.send(on.seal(START + number + n, data))
-        in_order(sent, [RIG.sockets.receive(on.shape) for _ in sent])
+            on.dut.wire.send(on.seal(START + number + n, data))
+        in_order(sent, [on.rig.sockets.receive(on.shape) for _ in sent])
     return first + BURST * BURSTS
 
 
@@ -163,19 +165,23 @@ def time_there():
 
 
 class Flood:
-    """Packets without a break, of which those that arrive are in order"""
+    """Packets without a break, of which those of each flow that arrive are in order"""
 
     def __init__(self, on):
         self.on, self.sent, self.got = on, {}, []
+        self.flows = FLOWS if on.shape.mode == "tunnel" else 1
+        if self.flows > 1:
+            RIG.dut.ip(on.shape.any_flow(on.kind))
         room()
 
     def spread(self, count):
         """How many of so many more were spread"""
         before = RIG.dut.counters().get("RxSpread", 0)
         for _ in range(count):
-            data = os.urandom(40)
+            flow = len(self.sent) % self.flows
+            data = bytes([flow]) + os.urandom(40)
             self.sent[data] = len(self.sent) + 1
-            RIG.dut.wire.send(self.on.seal(START + len(self.sent), data))
+            RIG.dut.wire.send(self.on.seal(START + len(self.sent), data, ports=(PORT_PEER + flow, PORT_DUT)))
         self.got += RIG.sockets.waiting(self.on.shape)
         return RIG.dut.counters().get("RxSpread", 0) - before
 
@@ -190,8 +196,10 @@ class Flood:
     def check(self, lost):
         ktap.wait_for(lambda: self.got.extend(RIG.sockets.waiting(self.on.shape)) or
                       len(self.got) == len(self.sent) - lost(), "all have arrived")
-        order = [self.sent[data] for data in self.got]
-        ktap.equal([n for n, number in enumerate(order) if n and number < order[n - 1]], [], "late ones")
+        for flow in range(self.flows):
+            order = [self.sent[data] for data in self.got if data[0] == flow]
+            ktap.equal([n for n, number in enumerate(order) if n and number < order[n - 1]], [],
+                       f"late ones of flow {flow}")
 
 
 def comes_home(shape):
@@ -266,20 +274,38 @@ def rps(mask):
         RIG.dut.run("sh", "-c", f"echo 0 > {path}")
 
 
+def cpus_of_flows(on):
+    """The CPUs that take a burst of each of several flows, which comes in order"""
+    src, dst, found = on.shape.inner_there, on.shape.inner_here, set()
+    RIG.dut.ip(on.shape.any_flow(on.kind))
+    for flow in range(FLOWS):
+        with RIG.dut.udp(dst, FIRST_PORT + flow) as sock:
+            sock.connect((src, PORT_PEER))	# or it does not note its CPU
+            sent = [os.urandom(40) for _ in range(BURST)]
+            for number, data in enumerate(sent, START + 1 + BURST * flow):
+                RIG.dut.wire.send(on.seal(number, data, ports=(PORT_PEER, FIRST_PORT + flow)))
+            in_order(sent, [sock.recv(100) for _ in sent])
+            found.add(sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU))
+    return found
+
+
 @ktap.case("RPS tells the flows inside an SA apart")
 def flows():
-    on, found = line(TUNNEL[0]), set()
-    src, dst = on.shape.inner_there, on.shape.inner_here
-    RIG.dut.ip(host.policy_line("in", src, dst, host.template(on.shape.there, on.shape.here, "esp", "tunnel")))
+    on = line(TUNNEL[0])
     with rps("3"), spread.bringing(), spread.parameters(spread=0):
-        for number in range(1, 17):
-            with RIG.dut.udp(dst, 7000 + number) as sock:
-                sock.connect((src, 7000))	# or it does not note its CPU
-                inner = packet.ip(src, dst, packet.UDP, packet.udp(src, dst, 7000, 7000 + number, b"a flow"))
-                RIG.dut.wire.send(on.wrap(on.peer.seal(inner, packet.IPIP, START + number)))
-                sock.recv(100)
-                found.add(sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU))
-    ktap.equal(found, {0, 1}, "CPUs")
+        ktap.equal(cpus_of_flows(on), {spread.BRINGS, spread.DELIVERS}, "CPUs")
+
+
+def flows_apart(shape, suite):
+    """Without RPS"""
+    on = line(shape, suite)
+    with spread.bringing():
+        ktap.equal(cpus_of_flows(on), {spread.BRINGS, spread.DELIVERS}, "CPUs")
+
+
+for suite in (GCM, "AH hmac(sha256)"):
+    for shape in TUNNEL:
+        ktap.add(f"the flows inside a tunnel go to several CPUs: {suite}, {shape}", flows_apart, shape, suite)
 
 
 # -- what is dropped is dropped by its name ----------------------------------
@@ -386,6 +412,56 @@ ktap.add("TxQueueFull: a full lane drops what comes then", full, "TxQueueFull",
          "XfrmOutStateProtoError", send_out)
 
 
+@contextlib.contextmanager
+def backlog(packets):
+    """So many may wait for a CPU."""
+    with open(BACKLOG, "r+", encoding="ascii") as file:
+        before = file.read()
+        file.seek(0)
+        file.write(str(packets))
+    try:
+        yield
+    finally:
+        with open(BACKLOG, "w", encoding="ascii") as file:
+            file.write(before)
+
+
+def burst(on, number):
+    for n in range(BURST):
+        on.dut.wire.send(on.seal(START + number + n))
+
+
+def flow_full(shape):
+    """What is too much for the CPU of a flow is dropped after it was accepted."""
+    on = line(shape)
+    with spread.bringing():
+        number = bursts_in(on)
+        before = on.figures()
+        with backlog(0):
+            burst(on, number)
+            on.settle(before, {"packets": BURST, "RxFlowFull": BURST})
+        bursts_in(on, number + BURST)
+
+
+def device_gone(shape):
+    """What waits while the device goes down is accepted, and dropped when it leaves the lane."""
+    rig = Rig()
+    rig.start(name="down")
+    on = line(shape, rig=rig)
+    with spread.bringing():
+        number = bursts_in(on)
+        before = on.figures()
+        with spread.Hog():
+            burst(on, number)
+            rig.dut.ip("link set v0 down")
+        on.settle(before, {"packets": BURST, "RxDevice": BURST})
+    rig.stop()
+
+
+for shape in (TUNNEL[0], TUNNEL[3]):
+    ktap.add(f"RxFlowFull: the CPU of a flow has too much: {shape}", flow_full, shape)
+
+
 @ktap.case("the last CPU that is allowed is the one that brings")
 def alone():
     on = line(V4)
@@ -445,6 +521,9 @@ def gone(kind, shape, action, unload=False):
     RIG.sockets.drain()
 
 
+ktap.add(f"RxDevice: the device goes down with packets in a lane: {TUNNEL[0]}", device_gone, TUNNEL[0])
+for action in busy.ACTIONS:
+    ktap.add(f"{action.__name__} with packets in a lane: {TUNNEL[0]}", gone, GCM, TUNNEL[0], action)
 for kind in busy.KINDS:
     for action in busy.ACTIONS:
         ktap.add(f"{action.__name__} with packets in a lane: {kind}", gone, kind, V4, action)

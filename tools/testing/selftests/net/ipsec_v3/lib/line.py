@@ -14,7 +14,7 @@ import time
 
 from . import host, impl, ktap, packet
 from .peer import Ah, Esp
-from .shape import PORT_NATT, SPI_IN, SPI_OUT, Sockets
+from .shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, Sockets
 
 QUIET = 0.2		# how long a packet that changes nothing is watched
 UNASKED = {"bytes", "RxCopied", "TxCopied", "RxSpread", "TxSpread"}	# looked at only when wanted
@@ -94,9 +94,9 @@ class Line:
     def inner(self, data):
         return self.shape.to_dut(data)[1]
 
-    def seal(self, seq, data=b"as good as any", dummy=None, **more):
+    def seal(self, seq, data=b"as good as any", dummy=None, ports=(PORT_PEER, PORT_DUT), **more):
         """A whole packet to the Dut; more goes to the peer's seal()"""
-        next_header, inner = self.shape.to_dut(data)
+        next_header, inner = self.shape.to_dut(data, *ports)
         if dummy is not None:
             next_header, inner = packet.NONE, dummy
         if self.kind == "ah":

@@ -41,6 +41,11 @@ class Shape:
                 self.policy("out", host.template(*out, proto, self.mode), rule=rule),
                 self.policy("in", host.template(*back, proto, self.mode), rule=rule)]
 
+    def any_flow(self, proto):
+        """A policy that takes datagrams to and from any port; tunnel mode"""
+        template = host.template(self.there, self.here, proto, self.mode)
+        return host.policy_line("in", self.inner_there, self.inner_here, template)
+
     def policy(self, direction, *templates, rule=""):
         """Covers the test's UDP only, so that ESP in UDP itself is not caught"""
         if direction == "out":
@@ -51,10 +56,9 @@ class Shape:
             ports = f"proto udp sport {PORT_PEER} dport {PORT_DUT}"
         return host.policy_line(direction, src, f"{dst} {ports}", *templates, more=rule)
 
-    def to_dut(self, data):
+    def to_dut(self, data, sport=PORT_PEER, dport=PORT_DUT):
         """(next header, what the SA protects) of a datagram of the peer's"""
-        segment = packet.udp(self.inner_there, self.inner_here, PORT_PEER,
-                             PORT_DUT, data)
+        segment = packet.udp(self.inner_there, self.inner_here, sport, dport, data)
         if self.mode != "tunnel":
             return packet.UDP, segment
         inner = packet.ip(self.inner_there, self.inner_here, packet.UDP, segment)

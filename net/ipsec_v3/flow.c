@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The flows inside a tunnel, spread over several CPUs, the order of each kept.
+ *
+ * What the core does with a packet that has left its SA, route it and forward or receive it,
+ * takes longer than all that came before. The core does it on the CPU that delivered the
+ * packet, so one CPU would do it for all that a lane delivers. Here the last callback
+ * before that catches the packet, and hands it to the CPU of its flow, whose NAPI gives
+ * it to the stack, through GRO, as the core's own would have. As there, no more than
+ * net.core.netdev_max_backlog packets wait for it.
+ *
+ * A caught packet counts as passed in its SA's lane until it has left that NAPI, so that the
+ * lane's gate stays shut for it when another CPU begins to deliver.
+ *
+ * A flow is what skb_get_hash() takes for one, as for RPS: fragments are a flow of their own.
+ */
+#include <linux/netdevice.h>
+#include <linux/percpu.h>
+#include <linux/smp.h>
+#include <net/dst_metadata.h>
+#include <net/gro.h>
+#include <net/hotdata.h>
+
+#include "flow.h"
+#include "ipsec.h"
+
+/**
+ * struct flow_cpu - the flows of one CPU
+ * @came: packets that other CPUs have handed over; its lock guards it
+ * @next: packets that came before those, of @napi alone
+ * @napi: gives them to the stack
+ * @call: tells the CPU that @napi has been scheduled
+ * @cpu: the CPU
+ */
+struct flow_cpu {
+	struct sk_buff_head	came;
+	struct sk_buff_head	next;
+	struct napi_struct	napi;
+	call_single_data_t	call;
+	int			cpu;
+};
+
+/**
+ * struct flow_cb - what a caught packet carries, behind what the core keeps
+ * @core: the core's
+ * @dev: to which the packet belongs, held
+ */
+struct flow_cb {
+	struct xfrm_skb_cb	core;
+	struct net_device	*dev;
+};
+
+/**
+ * struct flow_catch - what a CPU catches at this moment
+ * @sa: packets of this SA, or NULL
+ * @skbs: caught so far
+ */
+struct flow_catch {
+	struct ipsec_sa		*sa;
+	struct sk_buff_head	skbs;
+};
+
+static DEFINE_PER_CPU(struct flow_cpu, flow_cpus);
+static DEFINE_PER_CPU(struct flow_catch, flow_catches);
+static struct net_device flow_dev;	/* of all @napi, and of nothing else */
+
+static struct flow_cb *flow_cb(struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct flow_cb) > sizeof(skb->cb));
+	return (struct flow_cb *)skb->cb;
+}
+
+/* Can the packet take our way? It has left the tunnel of the SA that is delivered; the core
+ * takes another way with one that others read as well. A real-time kernel wants no NAPI to
+ * be scheduled by another CPU.
+ */
+static bool flow_is_wanted(const struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	const struct xfrm_state *x = xfrm_input_state(skb);
+
+	return !IS_ENABLED(CONFIG_PREEMPT_RT) && x == sa->x &&
+	       x->outer_mode.flags & XFRM_MODE_FLAG_TUNNEL && !skb_cloned(skb);
+}
+
+/* what the core would do next */
+static void flow_leave_sa(struct sk_buff *skb)
+{
+	nf_reset_ct(skb);
+	skb_sec_path(skb)->olen = 0;
+	if (skb_valid_dst(skb))
+		skb_dst_drop(skb);
+	/* GRO, or the stack, finds its own */
+	skb->transport_header = (typeof(skb->transport_header))~0U;
+}
+
+/**
+ * ipsec_flow_catch() - cb_handler of ESP and AH
+ * @skb: the packet that was accepted, or dropped
+ * @err: not 0 when it was dropped
+ *
+ * Comes after those of tunnel devices, which have then not taken the packet. The core gives up
+ * its reference to a packet with which anything is wrong, without counting it; what
+ * is caught has one more.
+ *
+ * Context: BH off, RCU held.
+ * Return: 0 (the core goes on), or -EINPROGRESS (caught).
+ */
+int ipsec_flow_catch(struct sk_buff *skb, int err)
+{
+	struct flow_catch *catch = this_cpu_ptr(&flow_catches);
+	struct ipsec_sa *sa = catch->sa;
+
+	if (likely(!sa) || err || !flow_is_wanted(sa, skb))
+		return 0;
+	flow_leave_sa(skb);
+	dev_hold(skb->dev);
+	flow_cb(skb)->dev = skb->dev;
+	this_cpu_inc(sa->counters->busy);
+	__skb_queue_tail(&catch->skbs, skb_get(skb));
+	return -EINPROGRESS;
+}
+
+/**
+ * ipsec_flow_begin() - packets of an SA are delivered from here on
+ * @sa: the SA
+ *
+ * Context: BH off until ipsec_flow_end(); no other SA's meanwhile.
+ */
+void ipsec_flow_begin(struct ipsec_sa *sa)
+{
+	this_cpu_write(flow_catches.sa, sa);
+}
+
+/* Packets are no longer on their way. RCU is held since before they left, as the SA may have
+ * gone with them.
+ */
+static void flow_forget(struct ipsec_sa *sa, struct net_device *dev, unsigned int packets)
+{
+	unsigned int n;
+
+	for (n = 0; n < packets; n++)
+		dev_put(dev);
+	ipsec_lane_pass(&sa->lane, -(int)packets);
+	this_cpu_sub(sa->counters->busy, packets);
+}
+
+static void flow_drop(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_count reason)
+{
+	ipsec_drop(sa, ipsec_rx_seq(skb), reason);
+	dev_core_stats_rx_dropped_inc(skb->dev);
+	kfree_skb(skb);
+}
+
+/* takes those of a batch that go to one CPU, in their order */
+static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
+		      struct sk_buff_head *from, struct sk_buff_head *to)
+{
+	struct sk_buff *skb, *next;
+
+	skb_queue_walk_safe(from, skb, next) {
+		if (reciprocal_scale(skb_get_hash(skb), flows->count) != which)
+			continue;
+		__skb_unlink(skb, from);
+		__skb_queue_tail(to, skb);
+	}
+}
+
+/* A CPU that is offline has its NAPI run here. */
+static void flow_call(struct flow_cpu *to)
+{
+	if (!napi_schedule_prep(&to->napi))
+		return;
+	if (to->cpu == smp_processor_id() || smp_call_function_single_async(to->cpu, &to->call))
+		__napi_schedule(&to->napi);
+}
+
+/* What is too much is dropped, as the core would. */
+static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
+{
+	int room = ipsec_max_backlog() - (int)skb_queue_len_lockless(&to->came);
+	struct sk_buff *skb;
+
+	while ((int)skb_queue_len(skbs) > room && (skb = __skb_dequeue_tail(skbs))) {
+		struct net_device *dev = skb->dev;
+
+		flow_drop(sa, skb, IPSEC_DROP_RX_FLOW);
+		flow_forget(sa, dev, 1);
+	}
+	spin_lock(&to->came.lock);
+	skb_queue_splice_tail_init(skbs, &to->came);
+	spin_unlock(&to->came.lock);
+	flow_call(to);
+}
+
+/* The core told the callbacks that it drops the packets, and one of a tunnel device that came
+ * up just then has claimed them.
+ */
+static void flow_own(struct sk_buff_head *skbs)
+{
+	struct sk_buff *skb;
+
+	skb_queue_walk(skbs, skb)
+		skb->dev = flow_cb(skb)->dev;
+}
+
+/**
+ * ipsec_flow_end() - a batch of an SA's packets is delivered
+ * @sa: the SA
+ *
+ * Context: that of ipsec_flow_begin(), RCU held.
+ */
+void ipsec_flow_end(struct ipsec_sa *sa)
+{
+	struct flow_catch *catch = this_cpu_ptr(&flow_catches);
+	const struct ipsec_flows *flows = &sa->lane.flows;
+	struct sk_buff_head some;
+	unsigned int i;
+
+	catch->sa = NULL;
+	if (skb_queue_empty(&catch->skbs))
+		return;
+	flow_own(&catch->skbs);
+	ipsec_lane_pass(&sa->lane, skb_queue_len(&catch->skbs));
+	__skb_queue_head_init(&some);
+	for (i = 0; i < flows->count; i++) {
+		flow_pick(flows, i, &catch->skbs, &some);
+		if (!skb_queue_empty(&some))
+			flow_hand(sa, per_cpu_ptr(&flow_cpus, flows->cpu[i]), &some);
+	}
+}
+
+static struct ipsec_sa *flow_sa(struct sk_buff *skb)
+{
+	return ipsec_sa(xfrm_input_state(skb));
+}
+
+/* the oldest packet, which stays in @flow->next */
+static struct sk_buff *flow_peek(struct flow_cpu *flow)
+{
+	if (skb_queue_empty(&flow->next)) {
+		spin_lock(&flow->came.lock);
+		skb_queue_splice_tail_init(&flow->came, &flow->next);
+		spin_unlock(&flow->came.lock);
+	}
+	return skb_peek(&flow->next);
+}
+
+/* packets of one SA and one device that have left */
+struct flow_run {
+	struct ipsec_sa		*sa;
+	struct net_device	*dev;
+	unsigned int		count;
+};
+
+/* does the packet go on with the run, or begin it */
+static bool flow_runs(struct flow_run *run, struct sk_buff *skb)
+{
+	if (!run->count) {
+		run->sa = flow_sa(skb);
+		run->dev = skb->dev;
+	}
+	return skb->dev == run->dev && flow_sa(skb) == run->sa;
+}
+
+/* Its device may have gone down meanwhile, or to another namespace. */
+static void flow_receive(struct napi_struct *napi, struct flow_run *run, struct sk_buff *skb)
+{
+	run->count++;
+	if (likely(run->dev->flags & IFF_UP && net_eq(dev_net(run->dev), xs_net(run->sa->x))))
+		napi_gro_receive(napi, skb);
+	else
+		flow_drop(run->sa, skb, IPSEC_DROP_RX_DEVICE);
+}
+
+/* Completes each time, for that empties GRO: only then has a packet left. */
+static int flow_poll(struct napi_struct *napi, int budget)
+{
+	struct flow_cpu *flow = container_of(napi, struct flow_cpu, napi);
+	struct flow_run run = {};
+	struct sk_buff *skb;
+
+	rcu_read_lock();
+	while ((skb = flow_peek(flow)) && run.count < budget - 1 && flow_runs(&run, skb)) {
+		__skb_unlink(skb, &flow->next);
+		flow_receive(napi, &run, skb);
+	}
+	napi_complete_done(napi, run.count);
+	if (run.count)
+		flow_forget(run.sa, run.dev, run.count);
+	if (skb)
+		napi_schedule(napi);
+	rcu_read_unlock();
+	return run.count;
+}
+
+static void flow_called(void *data)
+{
+	struct flow_cpu *flow = data;
+
+	__napi_schedule(&flow->napi);
+}
+
+static void flow_cpu_init(struct flow_cpu *flow, int cpu)
+{
+	skb_queue_head_init(&flow->came);
+	__skb_queue_head_init(&flow->next);
+	flow->cpu = cpu;
+	INIT_CSD(&flow->call, flow_called, flow);
+	/* as nobody waits for packets of it */
+	set_bit(NAPI_STATE_NO_BUSY_POLL, &flow->napi.state);
+	netif_napi_add(&flow_dev, &flow->napi, flow_poll);
+	napi_enable(&flow->napi);
+}
+
+/**
+ * ipsec_flow_setup() - at load
+ */
+void ipsec_flow_setup(void)
+{
+	int cpu;
+
+	init_dummy_netdev(&flow_dev);
+	for_each_possible_cpu(cpu) {
+		__skb_queue_head_init(&per_cpu_ptr(&flow_catches, cpu)->skbs);
+		flow_cpu_init(per_cpu_ptr(&flow_cpus, cpu), cpu);
+	}
+}
+
+/**
+ * ipsec_flow_teardown() - at unload
+ *
+ * Context: process context, sleeps; no SA is left.
+ */
+void ipsec_flow_teardown(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct flow_cpu *flow = per_cpu_ptr(&flow_cpus, cpu);
+
+		napi_disable(&flow->napi);
+		__netif_napi_del(&flow->napi);
+	}
+	synchronize_net();	/* as __netif_napi_del() wants it */
+}

@@ -487,23 +487,35 @@ static bool lane_call(struct ipsec_lane *lane)
 	return false;
 }
 
-/* The CPU that brings takes its part when there is only one more: it has less to do then. */
-static void lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
+/* Which CPU shall deliver, negative when none has time, and which shall have the flows: others,
+ * if there are two, else that one as well; and as a last resort the one that brings, which has
+ * less to do then.
+ */
+static int lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
 {
-	flows->count = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids,
-				       flows->cpu, IPSEC_FLOW_CPUS);
-	if (flows->count == 1)
-		flows->cpu[flows->count++] = smp_processor_id();
+	u16 found[1 + IPSEC_FLOW_CPUS];
+	unsigned int count = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids,
+					     found, ARRAY_SIZE(found));
+	unsigned int first = count > 2, i;
+
+	if (!count)
+		return -EBUSY;
+	if (count == 1)
+		found[count++] = smp_processor_id();
+	flows->count = count - first;
+	for (i = 0; i < flows->count; i++)
+		flows->cpu[i] = found[first + i];
+	return found[0];
 }
 
 /* from now on another CPU delivers, if there is one that it is a gain to take */
 static void lane_begin(struct ipsec_lane *lane)
 {
 	struct ipsec_flows flows;
+	int cpu = lane_find_cpus(lane, &flows);
 	bool begins;
 
-	lane_find_cpus(lane, &flows);
-	if (!flows.count)
+	if (cpu < 0)
 		return;
 	spin_lock(&lane->lock);
 	begins = !lane->open && !lane->gated;
@@ -511,7 +523,7 @@ static void lane_begin(struct ipsec_lane *lane)
 		ipsec_pace_restart(&lane->pace, lane->delivered);
 		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
 		lane->flows = flows;
-		WRITE_ONCE(lane->cpu, flows.cpu[0]);
+		WRITE_ONCE(lane->cpu, cpu);
 		WRITE_ONCE(lane->at_home, false);
 		lane->leaving = false;
 		lane->used = true;

@@ -115,10 +115,10 @@ def tracer():
     return calls("__do_sys_getuid", lambda: [os.getuid() for _ in range(100)])[0]
 
 
-def traced(name, size, least=False):
+def traced(name, size):
     """Instructions per call: the median ignores the calls that a timer interrupt fell into"""
     found = calls(name, lambda: flood(60, size, ("sink", "l2")))
-    return found[0 if least else len(found) // 2] - tracer()
+    return found[len(found) // 2] - tracer()
 
 
 def measure(impl, suite):

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """What the stages of decryption take when one SA is spread over CPUs: to bring a packet
-to the lane, to work on it, to deliver it to the stack in order, to forward it, and the
-lane itself.
+to the lane, to work on it, to deliver it to the stack in order, to forward it, the lane
+itself, and handing it to the CPU of its flow.
 
     pktgen > [src] > [gw1: encrypts] > [gw2: decrypts] > [sink]
 
@@ -11,6 +11,7 @@ Runs in a guest with two CPUs whose clock counts the instructions of both
 a lane hands to the other.
 """
 
+import contextlib
 import os
 import sys
 
@@ -56,14 +57,30 @@ def decrypting(size):
     return spent
 
 
-def pushing(size):
-    """What the CPU that brings does for a lane that is awake; the others do as much for
-    it again."""
+@contextlib.contextmanager
+def spreading():
     rig.write(IDLE, "0")
     rig.write(SPREAD, "1")
-    spent = gateway.traced("ipsec_lane_push", size, least=True)
+    yield
     rig.write(SPREAD, "0")
-    return spent
+
+
+def calls(name, size):
+    """Instructions of each, while so many packets come that a lane opens; least first"""
+    with spreading():
+        return [spent - gateway.tracer() for spent in gateway.calls(name, lambda: gateway.flood(FEW, size, LAST))]
+
+
+def spread():
+    """Packets that have been"""
+    return int(sh("ip netns exec gw2 awk '/^RxSpread/ { print $2 }' /proc/net/ipsec_v3_stat"))
+
+
+def handing(size):
+    """What the CPU that delivers does per packet for the CPUs of flows"""
+    before = spread()
+    spent = sum(calls("ipsec_flow_end", size))
+    return spent / (spread() - before)
 
 
 def report(size, impl, **stages):
@@ -84,11 +101,13 @@ def module(size):
     rig.protect(ALONE, SUITE)
     per_packet(size)
     total, encrypt, decrypt = per_packet(size), encrypting(size), decrypting(size)
-    work, push = gateway.traced("ipsec_input", size), pushing(size)
+    work = gateway.traced("ipsec_input", size)
+    push, hand = calls("ipsec_lane_push", size)[0], handing(size)	# the least: of a lane that is awake
     outdated()
     bring = per_packet(size, FIRST) - encrypt
     report(size, MODULE, all=total - encrypt, bring=bring, work=work,
-           deliver=decrypt - encrypt - bring - work, forward=total - decrypt, lane=2 * push)
+           deliver=decrypt - encrypt - bring - work, forward=total - decrypt,
+           lane=2 * push, flow=2 * hand)	# whoever takes does as much again
     rig.unprotect(ALONE)
 
 

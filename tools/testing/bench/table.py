@@ -129,19 +129,32 @@ def sums(values, cipher):
     return both, f"{new / old:.3f}", f"{(new - both) / (old - both):.3f}"
 
 
-STAGES = ("bring", "work", "deliver", "forward", "lane")
+STAGES = ("bring", "work", "deliver", "forward", "lane", "flow")
 CPUS = (2, 4, 16, 64)
+MANY = 16			# flows in the SA, as in scale
 
 
-def times_in_tree(results, key, cpus, rps=False):
+def forwarding(cpus, flows):
+    """The parts of all packets that are forwarded by the CPU that brings, by the one that
+    delivers, and by whichever other one has most: flows go to no more than eight"""
+    if flows == 1:
+        return 0, 1, 0
+    return {2: (1 / 2, 1 / 2, 0), 3: (0, 1 / 2, 1 / 2)}.get(cpus, (0, 0, 1 / min(cpus - 2, flows, 8)))
+
+
+def times_in_tree(results, key, cpus, flows):
     """The model: how much more one SA gets through than in-tree, when no CPU waits for
-    another.  One brings, one delivers and without RPS forwards; all work on what is
-    waiting; each half of the lane is one's who brings, and one's who takes."""
-    bring, work, deliver, forward, lane = (results.get("stages", key, MODULE, name) for name in STAGES)
-    alone = bring + work + deliver + forward
+    another.  One brings and one delivers, all work on what is waiting, and flows are
+    forwarded where lane.c sends them; of what the lane and handing over take, each side
+    has one half."""
+    bring, work, deliver, forward, lane, flow = (results.get("stages", key, MODULE, name) for name in STAGES)
+    busiest = bring + work + deliver + forward
     if cpus > 1:
-        alone = max((alone + lane) / cpus, bring + lane / 2, deliver + lane / 2 + (0 if rps else forward))
-    return results.get("stages", key, INTREE, "all") / alone
+        parts = forwarding(cpus, flows)
+        rest = forward + flow / 2
+        busiest = max((busiest + lane + flow) / cpus, bring + lane / 2 + parts[0] * rest,
+                      deliver + lane / 2 + flow / 2 + parts[1] * rest, parts[2] * rest)
+    return results.get("stages", key, INTREE, "all") / busiest
 
 
 def model(results):
@@ -149,11 +162,11 @@ def model(results):
     for key in results.keys("stages", "bring"):
         measured = [results.get("scale", key, impl, "rate") for impl in (MODULE, INTREE)]
         lines.append([*key, *(results.get("stages", key, MODULE, name) for name in STAGES),
-                      *(f"{times_in_tree(results, key, n):.2f}" for n in (1, *CPUS)),
+                      *(f"{times_in_tree(results, key, n, MANY):.2f}" for n in (1, *CPUS)),
                       f"{measured[0] / measured[1]:.2f}" if None not in measured else "",
-                      *(f"{times_in_tree(results, key, n, True):.2f}" for n in CPUS[1:])])
+                      *(f"{times_in_tree(results, key, n, 1):.2f}" for n in CPUS[:2])])
     return simple(["case", "bytes", *STAGES, "1 CPU", *(f"{n} CPUs" for n in CPUS), "2, measured",
-                   *(f"{n}, RPS" for n in CPUS[1:])], lines)
+                   *(f"{n}, one flow" for n in CPUS[:2])], lines)
 
 
 def native(results):

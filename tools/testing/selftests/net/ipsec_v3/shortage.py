@@ -13,7 +13,7 @@ import random
 import socket
 import subprocess
 
-from lib import host, ktap
+from lib import host, ktap, setting
 from lib.faults import RIG, SHORT, START, SUITES, V4, flows, line, one_of
 from lib.memory import NoMemory
 from lib.shape import TUNNEL
@@ -138,21 +138,16 @@ def full_conntrack(shape, kind):
     counts it."""
     limit = "/proc/sys/net/netfilter/nf_conntrack_max"
     nft(CONNTRACK)
-    with open(limit, encoding="ascii") as file:
-        usual = file.read()
     held = connection()
     on = line(shape, kind, 4096)
     try:
-        with open(limit, "w", encoding="ascii") as file:
-            file.write("1")
-        before, refused = on.figures(), refused_by_conntrack()
-        for n in range(1, 51):
-            RIG.dut.wire.send(on.seal(START + n))
-        on.settle(before, {"packets": 50})
-        ktap.wait_for(lambda: refused_by_conntrack() == refused + 50, "conntrack drops 50")
+        with setting.of(limit, 1):
+            before, refused = on.figures(), refused_by_conntrack()
+            for n in range(1, 51):
+                RIG.dut.wire.send(on.seal(START + n))
+            on.settle(before, {"packets": 50})
+            ktap.wait_for(lambda: refused_by_conntrack() == refused + 50, "conntrack drops 50")
     finally:
-        with open(limit, "w", encoding="ascii") as file:
-            file.write(usual)
         nft("delete table inet full")
         for sock in held:
             sock.close()

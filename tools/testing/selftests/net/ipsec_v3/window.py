@@ -16,7 +16,7 @@ import os
 import random
 import time
 
-from lib import ktap, packet
+from lib import ktap, packet, setting
 from lib.line import Line, Rig
 from lib.shape import TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
@@ -338,13 +338,8 @@ def resync_run_is_broken(proto):
 
 def resync_by_parameter(proto):
     ktap.check(os.path.exists(RESYNC_PARAMETER), "no module parameter resync")
-    with open(RESYNC_PARAMETER, "w", encoding="ascii") as file:
-        file.write("1")
-    try:
+    with setting.of(RESYNC_PARAMETER, "1"):
         resync(proto, V4, 1, more="")
-    finally:
-        with open(RESYNC_PARAMETER, "w", encoding="ascii") as file:
-            file.write("0")
 
 
 for name, proto in PROTOS.items():

@@ -12,14 +12,13 @@ counter of /proc/net/xfrm_stat and ipsec_v3_stat.
 import os
 import time
 
-from . import host, impl, ktap, packet
+from . import host, impl, ktap, packet, setting
 from .peer import Ah, Esp
 from .shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, Sockets
 
 QUIET = 0.2		# how long a packet that changes nothing is watched
 UNASKED = {"bytes", "RxCopied", "TxCopied", "RxSpread", "TxSpread"}	# looked at only when wanted
 OWN = ("Rx", "Tx")	# names that in-tree does not count
-THROTTLE = "/proc/sys/kernel/sched_rt_runtime_us"
 
 
 class Rig:
@@ -50,10 +49,8 @@ class Monopoly:
     def __enter__(self):
         self.affinity = os.sched_getaffinity(0)
         self.softirqs = thread_id("ksoftirqd/0")
-        with open(THROTTLE, "r+", encoding="ascii") as file:
-            self.throttle = file.read()
-            file.seek(0)	# elsewhere the kernel takes nothing
-            file.write("-1")	# or others get a part of each second
+        self.unthrottled = setting.unthrottled()
+        self.unthrottled.__enter__()
         os.sched_setscheduler(self.softirqs, os.SCHED_FIFO, os.sched_param(60))
         os.sched_setaffinity(0, {0})
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
@@ -62,8 +59,7 @@ class Monopoly:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(0, self.affinity)
         os.sched_setscheduler(self.softirqs, os.SCHED_OTHER, os.sched_param(0))
-        with open(THROTTLE, "w", encoding="ascii") as file:
-            file.write(self.throttle)
+        self.unthrottled.__exit__(None, None, None)
 
 
 def wanted_here(wanted):

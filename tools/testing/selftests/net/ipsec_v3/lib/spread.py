@@ -4,6 +4,8 @@
 	with spread.bringing():		# this thread, and the softirqs it brings about
 		with spread.Hog():	# CPU 1 delivers nothing until the end
 			...
+	with spread.bringing(spread.ALL):	# whichever CPUs there are may deliver
+		...
 """
 
 import contextlib
@@ -11,10 +13,10 @@ import os
 import subprocess
 import sys
 
-from . import impl
-from .line import THROTTLE
+from . import impl, setting
 
 BRINGS, DELIVERS = 0, 1
+ALL = f"0-{os.cpu_count() - 1}"
 PARAMETERS = "/sys/module/ipsec_v3/parameters"
 
 
@@ -28,23 +30,17 @@ def possible():
 
 def parameter(name, value=None):
     """Its value; with one, that is set first."""
-    if value is not None:	# unbuffered, so that it is refused here
-        with open(f"{PARAMETERS}/{name}", "wb", buffering=0) as file:
-            file.write(str(value).encode())
-    with open(f"{PARAMETERS}/{name}", encoding="ascii") as file:
-        return file.read().strip()
+    if value is not None:
+        setting.write(f"{PARAMETERS}/{name}", value)
+    return setting.read(f"{PARAMETERS}/{name}")
 
 
 @contextlib.contextmanager
 def parameters(**wanted):
-    before = {name: parameter(name) for name in wanted}
-    for name, value in wanted.items():
-        parameter(name, value)
-    try:
+    with contextlib.ExitStack() as stack:
+        for name, value in wanted.items():
+            stack.enter_context(setting.of(f"{PARAMETERS}/{name}", value))
         yield
-    finally:
-        for name, value in before.items():
-            parameter(name, value)
 
 
 def tc(netns, verb, *words):
@@ -54,11 +50,13 @@ def tc(netns, verb, *words):
 
 
 @contextlib.contextmanager
-def bringing():
+def bringing(cpus=f"{BRINGS}-{DELIVERS}"):
+    """cpus: that may take part"""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {BRINGS})
     try:
-        yield
+        with parameters(spread_cpus=cpus):
+            yield
     finally:
         os.sched_setaffinity(0, before)
 
@@ -99,13 +97,10 @@ class Hog(MostlyHog):
     """Hardly anything but this and interrupts runs on the CPU that delivers."""
 
     def __enter__(self):
-        with open(THROTTLE, "r+", encoding="ascii") as file:
-            self.throttle = file.read()
-            file.seek(0)	# elsewhere the kernel takes nothing
-            file.write("-1")	# or others get a part of each second
-        super().__enter__()
+        self.unthrottled = setting.unthrottled()
+        self.unthrottled.__enter__()
+        return super().__enter__()
 
     def __exit__(self, *_):
         super().__exit__()
-        with open(THROTTLE, "w", encoding="ascii") as file:
-            file.write(self.throttle)
+        self.unthrottled.__exit__(None, None, None)

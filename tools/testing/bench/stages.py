@@ -77,7 +77,8 @@ def spread():
 
 
 def handing(size):
-    """What the CPU that delivers does per packet for the CPUs of flows"""
+    """What the CPU that delivers does per packet for the CPUs of flows; there, it is done
+    instead of what the core would do for its queue."""
     before = spread()
     spent = sum(calls("ipsec_flow_end", size))
     return spent / (spread() - before)
@@ -107,7 +108,7 @@ def module(size):
     bring = per_packet(size, FIRST) - encrypt
     report(size, MODULE, all=total - encrypt, bring=bring, work=work,
            deliver=decrypt - encrypt - bring - work, forward=total - decrypt,
-           lane=2 * push, flow=2 * hand)	# whoever takes does as much again
+           lane=2 * push, flow=hand)	# whoever takes from a lane does as much again
     rig.unprotect(ALONE)
 
 

@@ -145,15 +145,13 @@ def forwarding(cpus, flows):
 def times_in_tree(results, key, cpus, flows):
     """The model: how much more one SA gets through than in-tree, when no CPU waits for
     another.  One brings and one delivers, all work on what is waiting, and flows are
-    forwarded where lane.c sends them; of what the lane and handing over take, each side
-    has one half."""
+    forwarded where lane.c sends them; of what the lane takes, each side has one half."""
     bring, work, deliver, forward, lane, flow = (results.get("stages", key, MODULE, name) for name in STAGES)
     busiest = bring + work + deliver + forward
     if cpus > 1:
         parts = forwarding(cpus, flows)
-        rest = forward + flow / 2
-        busiest = max((busiest + lane + flow) / cpus, bring + lane / 2 + parts[0] * rest,
-                      deliver + lane / 2 + flow / 2 + parts[1] * rest, parts[2] * rest)
+        busiest = max((busiest + lane + flow) / cpus, bring + lane / 2 + parts[0] * forward,
+                      deliver + lane / 2 + flow + parts[1] * forward, parts[2] * forward)
     return results.get("stages", key, INTREE, "all") / busiest
 
 

@@ -37,8 +37,9 @@ def short_of_memory(shape, kind, all_code):
         both_ways(on)
     changed = on.since(before)
     ktap.say(changed)
-    if not all_code:
-        ktap.check({"RxNoMemory", "TxNoMemory"} & set(changed), "nothing failed")
+    if not all_code:	# AH in a tunnel appends nothing, and takes its request from the cache
+        ktap.equal(bool({"RxNoMemory", "TxNoMemory"} & set(changed)), (kind, shape.mode) != ("ah", "tunnel"),
+                   "something failed")
     RIG.sockets.drain()
     RIG.dut.wire.drain()
     flows(shape, kind)

@@ -139,7 +139,11 @@ def forwarding(cpus, flows):
     delivers, and by whichever other one has most: flows go to no more than eight"""
     if flows == 1:
         return 0, 1, 0
-    return {2: (1 / 2, 1 / 2, 0), 3: (0, 1 / 2, 1 / 2)}.get(cpus, (0, 0, 1 / min(cpus - 2, flows, 8)))
+    if cpus == 2:
+        return 1 / 2, 1 / 2, 0
+    if cpus == 3:
+        return 0, 1 / 2, 1 / 2
+    return 0, 0, 1 / min(cpus - 2, flows, 8)
 
 
 def times_in_tree(results, key, cpus, flows):

@@ -262,8 +262,8 @@ def crowd():
 
 
 @contextlib.contextmanager
-def rps(mask):
-    path = "/sys/class/net/v0/queues/rx-0/rps_cpus"
+def rps(mask, device="v0"):
+    path = f"/sys/class/net/{device}/queues/rx-0/rps_cpus"
     if RIG.dut.run("test", "-e", path).returncode:
         raise ktap.Skip("this kernel has no RPS")
     ktap.equal(RIG.dut.run("sh", "-c", f"echo {mask} > {path}").returncode, 0, "setting rps_cpus")
@@ -273,10 +273,10 @@ def rps(mask):
         RIG.dut.run("sh", "-c", f"echo 0 > {path}")
 
 
-def cpus_of_flows(on):
+def cpus_of_flows(on, rule=""):
     """The CPUs that take a burst of each of several flows, which comes in order"""
     src, dst, found = on.shape.inner_there, on.shape.inner_here, set()
-    RIG.dut.ip(on.shape.any_flow(on.kind))
+    RIG.dut.ip("xfrm policy flush", on.shape.any_flow(on.kind, rule))
     for flow in range(FLOWS):
         with RIG.dut.udp(dst, FIRST_PORT + flow) as sock:
             sock.connect((src, PORT_PEER))	# or it does not note its CPU
@@ -302,6 +302,25 @@ def flows_apart(shape, suite):
         found = cpus_of_flows(on)
     ktap.equal(len(found), 2, "number of CPUs")
     ktap.equal(spread.BRINGS in found, os.cpu_count() == 2, "the one that brings is among them")
+
+
+@contextlib.contextmanager
+def xfrm_interface():
+    RIG.dut.ip("link add test0 type xfrm dev v0 if_id 7", "link set test0 up")
+    try:
+        yield
+    finally:
+        RIG.dut.flush()
+        RIG.dut.ip("link del test0")
+
+
+@ktap.case("the flows of an XFRM interface stay where they are delivered, until RPS spreads them")
+def interface():
+    with xfrm_interface(), spread.bringing():
+        ktap.equal(cpus_of_flows(line(TUNNEL[0], more="if_id 7"), "if_id 7"), {spread.DELIVERS}, "CPUs")
+        with rps("3", "test0"):
+            ktap.equal(cpus_of_flows(line(TUNNEL[0], more="if_id 7"), "if_id 7"),
+                       {spread.BRINGS, spread.DELIVERS}, "CPUs with RPS")
 
 
 for suite in (GCM, "AH hmac(sha256)"):

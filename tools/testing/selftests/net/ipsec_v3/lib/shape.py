@@ -41,10 +41,10 @@ class Shape:
                 self.policy("out", host.template(*out, proto, self.mode), rule=rule),
                 self.policy("in", host.template(*back, proto, self.mode), rule=rule)]
 
-    def any_flow(self, proto):
+    def any_flow(self, proto, rule=""):
         """A policy that takes datagrams to and from any port; tunnel mode"""
         template = host.template(self.there, self.here, proto, self.mode)
-        return host.policy_line("in", self.inner_there, self.inner_here, template)
+        return host.policy_line("in", self.inner_there, self.inner_here, template, more=rule)
 
     def policy(self, direction, *templates, rule=""):
         """Covers the test's UDP only, so that ESP in UDP itself is not caught"""

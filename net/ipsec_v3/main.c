@@ -158,6 +158,16 @@ static void crypt_teardown(const struct ipsec_step *step)
 	ipsec_crypt_teardown();
 }
 
+static int sa_setup(const struct ipsec_step *step)
+{
+	return ipsec_sa_setup();
+}
+
+static void sa_teardown(const struct ipsec_step *step)
+{
+	ipsec_sa_teardown();
+}
+
 static int lane_setup(const struct ipsec_step *step)
 {
 	return ipsec_lane_setup();
@@ -200,6 +210,7 @@ static void guard_teardown(const struct ipsec_step *step)
 }
 
 static const struct ipsec_step steps[] = {
+	{ sa_setup, sa_teardown },
 	{ crypt_setup, crypt_teardown },
 	{ lane_setup, lane_teardown },
 	{ flow_setup, flow_teardown },

@@ -21,6 +21,8 @@ static bool ipsec_resync;
 module_param_named(resync, ipsec_resync, bool, 0644);
 MODULE_PARM_DESC(resync, "Resynchronise every new inbound ESN SA after a loss of more than 2^32 packets (RFC 4303 A3; default off; one SA: extra-flag 0x80000000)");
 
+static struct kmem_cache *sa_cache;
+
 static int sa_check(struct xfrm_state *x, struct netlink_ext_ack *extack)
 {
 	switch (x->props.mode) {
@@ -43,9 +45,15 @@ static int sa_check(struct xfrm_state *x, struct netlink_ext_ack *extack)
 	return 0;
 }
 
+static void sa_free(struct ipsec_sa *sa)
+{
+	memzero_explicit(sa, sizeof(*sa));
+	kmem_cache_free(sa_cache, sa);
+}
+
 static struct ipsec_sa *sa_alloc(struct xfrm_state *x)
 {
-	struct ipsec_sa *sa = kzalloc(sizeof(*sa), GFP_KERNEL);
+	struct ipsec_sa *sa = kmem_cache_zalloc(sa_cache, GFP_KERNEL);
 
 	if (!sa)
 		return NULL;
@@ -100,7 +108,7 @@ static int sa_init(struct xfrm_state *x, const struct ipsec_rx_ops *rx,
 	sa->tx = tx;
 	err = suite(sa, extack);
 	if (err) {
-		kfree(sa);
+		sa_free(sa);
 		return err;
 	}
 	sa_reserve(sa);
@@ -174,5 +182,24 @@ void ipsec_sa_destroy(struct xfrm_state *x)
 	x->data = NULL;
 	ipsec_lane_fini(&sa->lane);
 	ipsec_suite_free(sa);
-	kfree_sensitive(sa);
+	sa_free(sa);
+}
+
+/**
+ * ipsec_sa_setup() - memory for SAs, at load
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int ipsec_sa_setup(void)
+{
+	sa_cache = KMEM_CACHE(ipsec_sa, 0);
+	return sa_cache ? 0 : -ENOMEM;
+}
+
+/**
+ * ipsec_sa_teardown() - give it back; no SA is left
+ */
+void ipsec_sa_teardown(void)
+{
+	kmem_cache_destroy(sa_cache);
 }

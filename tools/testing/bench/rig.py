@@ -111,13 +111,18 @@ def routes():
     sh("ip -n gw1 route replace 10.0.2.0/24 via 10.0.1.2; ip -n gw2 route replace 10.0.0.0/24 via 10.0.1.1")
 
 
+def unload(name):
+    subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
+    if os.path.exists(f"/sys/module/{name}"):
+        time.sleep(1)		# a packet of a socket that is just being closed may hold an SA
+        sys.exit(f"bench: {name} is still loaded")
+
+
 def load(impl):
     """This implementation and no other"""
     names = {words.split()[0] for wanted in MODULES.values() for words in wanted} - {"algif_aead"}
     for name in sorted(names, key="esp4_offload".__ne__):	# which holds esp4
-        subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
-        if os.path.exists(f"/sys/module/{name}"):
-            sys.exit(f"bench: {name} is still loaded")
+        patient(unload, name)
     for words in MODULES[impl]:
         sh(f"modprobe --ignore-install {words}")
 

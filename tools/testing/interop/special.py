@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 
+import certs
 import ends
 from lib import ktap
 
@@ -234,37 +235,12 @@ def beet(a, b):
             end.forget()
 
 
-def certify(tool, *to):
-    """strongSwan's pki makes a CA and a certificate for each end; to: the ends"""
-    def pki(*words):
-        done = subprocess.run(tool.daemon.words("pki", *words), check=True,
-                              stdout=subprocess.PIPE)
-        return done.stdout
-    folder = tool.daemon.root + "/tmp/"
-
-    def keep(name, content):
-        with open(folder + name, "wb") as file:
-            file.write(content)
-
-    kind = ("--outform", "pem")
-    keep("ca.key", pki("--gen", "--type", "rsa", "--size", "2048", *kind))
-    keep("ca.pem", pki("--self", "--ca", "--in", "/tmp/ca.key", "--dn", "CN=ca", *kind))
-    for end in to:
-        name = f"{end.letter}.example"
-        keep("key", pki("--gen", "--type", "rsa", "--size", "2048", *kind))
-        keep("pub", pki("--pub", "--in", "/tmp/key"))
-        keep("pem", pki("--issue", "--in", "/tmp/pub", "--cacert", "/tmp/ca.pem", "--cakey",
-                        "/tmp/ca.key", "--dn", f"CN={name}", "--san", name, *kind))
-        files = []
-        for part in ("key", "pem", "ca.pem"):
-            with open(folder + part, "rb") as file:
-                files.append(file.read())
-        end.daemon.trust(name, *files)
-
-
-@scenario("certificates", (S, S), (S, L))
+@scenario("certificates")
 def certificates(a, b):
-    certify(a, a, b)
+    authority = certs.Authority()
+    for end in (a, b):
+        name = f"{end.letter}.example"
+        end.daemon.trust(name, *authority.issue(name))
     conns, since = ends.establish(a, b, auth="cert", esn="yes")
     ends.exchange(a, b, conns[0])
     ends.verdict(a, b, conns, True, since)

@@ -215,7 +215,7 @@ class Libreswan(Daemon):
     def connection(conn):
         suite = SUITES[conn["suite"]][1]
         pairs = {
-            "left": conn["me"], "leftid": "@" + conn["my_id"], "right": conn["peer"],
+            "left": "%defaultroute" if conn["me"] == "%any" else conn["me"], "leftid": "@" + conn["my_id"], "right": conn["peer"],
             "rightid": "@" + conn["peer_id"], "leftupdown": "%disabled",
             "rightupdown": "%disabled",
             "authby": "secret" if conn["auth"] == "psk" else "rsasig",

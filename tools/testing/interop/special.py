@@ -186,7 +186,7 @@ def nat_change(a, b):
     show(a)
 
 
-@scenario("MOBIKE: the initiator's address changes", (S, S), (S, L))
+@scenario("MOBIKE: the initiator's address changes", (S, S), (S, L), (L, S), (L, L))
 def mobike(a, b):
     new = "10.0.1.2"
     a.ip(f"addr add {new}/24 dev v0")

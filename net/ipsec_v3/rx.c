@@ -213,6 +213,14 @@ const struct ipsec_lane_job ipsec_rx_job = {
 	.deliver	= rx_deliver,
 };
 
+/* May the packet come back later? Not where the core then mistakes the device, and an XFRM or VTI
+ * interface will take the packet.
+ */
+static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
+{
+	return IPSEC_INPUT_KEEPS_DEVICE || (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4);
+}
+
 /**
  * ipsec_input() - type->input of ESP and AH
  * @x: the SA
@@ -227,7 +235,7 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 	struct ipsec_sa *sa = ipsec_sa(x);
 	int result;
 
-	if (unlikely(ipsec_lane_open(sa))) {
+	if (rx_may_wait(x, skb) && unlikely(ipsec_lane_open(sa))) {
 		result = ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
 		if (result != -EAGAIN)
 			return result;

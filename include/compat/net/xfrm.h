@@ -2,13 +2,18 @@
 /*
  * 6.12 has a lookup of its own for received packets, and SAs that know their
  * direction. ipsec_input_lookup() finds the SA of a received packet on both; one
- * that is for sending only is not found.
+ * that is for sending only is not found. And it keeps track of devices.
  */
 #ifndef _IPSEC_COMPAT_NET_XFRM_H
 #define _IPSEC_COMPAT_NET_XFRM_H
 
 #include_next <net/xfrm.h>
 #include <linux/version.h>
+
+/* For a packet that comes back from type->input later, xfrm_input() of 6.1.192 gives up the device
+ * that a tunnel device's callback has put in place of the one that it holds; 6.12.117 does not.
+ */
+#define IPSEC_INPUT_KEEPS_DEVICE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0))
 
 static inline struct xfrm_state *ipsec_input_lookup(struct net *net, u32 mark,
 						    const xfrm_address_t *daddr, __be32 spi,

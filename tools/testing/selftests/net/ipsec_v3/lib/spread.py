@@ -61,9 +61,14 @@ def bringing(cpus=f"{BRINGS}-{DELIVERS}"):
         os.sched_setaffinity(0, before)
 
 
+def release():
+    """Of the kernel: (6, 12)"""
+    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+
+
 def fair_server():
     """Does this kernel leave a part of each second to others, whatever the throttle says"""
-    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2]) >= (6, 12)
+    return release() >= (6, 12)
 
 
 class MostlyHog:

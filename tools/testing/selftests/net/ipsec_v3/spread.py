@@ -151,6 +151,7 @@ def spread_by(on, number):
 def no_time():
     on, number = line(V4), 1
     with spread.bringing(), spread.parameters(spread_idle=60), spread.Hog():
+        time.sleep(0.2)		# what was seen of its time before says nothing
         for _ in range(10):
             found, number = spread_by(on, number)
             ktap.equal(found, 0, "RxSpread")

@@ -23,6 +23,7 @@
 
 #include "flow.h"
 #include "ipsec.h"
+#include "poll.h"
 
 /**
  * struct flow_cpu - the flows of one CPU
@@ -62,7 +63,6 @@ struct flow_catch {
 
 static DEFINE_PER_CPU(struct flow_cpu, flow_cpus);
 static DEFINE_PER_CPU(struct flow_catch, flow_catches);
-static struct net_device flow_dev;	/* of all @napi, and of nothing else */
 
 static struct flow_cb *flow_cb(struct sk_buff *skb)
 {
@@ -177,7 +177,8 @@ static void flow_call(struct flow_cpu *to)
 /* What is too much is dropped, as the core would. */
 static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
 {
-	int room = ipsec_max_backlog() - (int)skb_queue_len_lockless(&to->came);
+	int waiting = skb_queue_len_lockless(&to->came) + skb_queue_len_lockless(&to->next);
+	int room = ipsec_max_backlog() - waiting;
 	struct sk_buff *skb;
 
 	while ((int)skb_queue_len(skbs) > room && (skb = __skb_dequeue_tail(skbs))) {
@@ -306,10 +307,7 @@ static void flow_cpu_init(struct flow_cpu *flow, int cpu)
 	__skb_queue_head_init(&flow->next);
 	flow->cpu = cpu;
 	INIT_CSD(&flow->call, flow_called, flow);
-	/* as nobody waits for packets of it */
-	set_bit(NAPI_STATE_NO_BUSY_POLL, &flow->napi.state);
-	netif_napi_add(&flow_dev, &flow->napi, flow_poll);
-	napi_enable(&flow->napi);
+	ipsec_poll_add(&flow->napi, flow_poll);
 }
 
 /**
@@ -319,7 +317,6 @@ void ipsec_flow_setup(void)
 {
 	int cpu;
 
-	init_dummy_netdev(&flow_dev);
 	for_each_possible_cpu(cpu) {
 		__skb_queue_head_init(&per_cpu_ptr(&flow_catches, cpu)->skbs);
 		flow_cpu_init(per_cpu_ptr(&flow_cpus, cpu), cpu);
@@ -335,11 +332,7 @@ void ipsec_flow_teardown(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu) {
-		struct flow_cpu *flow = per_cpu_ptr(&flow_cpus, cpu);
-
-		napi_disable(&flow->napi);
-		__netif_napi_del(&flow->napi);
-	}
-	synchronize_net();	/* as __netif_napi_del() wants it */
+	for_each_possible_cpu(cpu)
+		ipsec_poll_del(&per_cpu_ptr(&flow_cpus, cpu)->napi);
+	synchronize_net();
 }

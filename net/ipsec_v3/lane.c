@@ -32,6 +32,7 @@
 
 #include "ipsec.h"
 #include "lane.h"
+#include "poll.h"
 
 #define LANE_MAX	2048	/* packets of one SA under way */
 #define LANE_CALL	64	/* waiting packets for which another CPU is called */
@@ -88,7 +89,6 @@ static const struct ipsec_lane_job * const lane_jobs[] = {
 
 static struct workqueue_struct *lane_queue;
 static DEFINE_PER_CPU(struct lane_hand, lane_hands);
-static struct net_device lane_dev;		/* of all @napi, and of nothing else */
 static DEFINE_SPINLOCK(lane_follow_lock);	/* guards all @follow, is taken rarely */
 static struct cpumask lane_hands_awake;
 static DEFINE_SPINLOCK(lane_wanted_lock);
@@ -836,10 +836,7 @@ static void lane_hand_init(struct lane_hand *hand, int cpu)
 	spin_lock_init(&hand->lock);
 	INIT_LIST_HEAD(&hand->lanes);
 	INIT_LIST_HEAD(&hand->follow);
-	/* as nobody waits for packets of it */
-	set_bit(NAPI_STATE_NO_BUSY_POLL, &hand->napi.state);
-	netif_napi_add(&lane_dev, &hand->napi, lane_poll);
-	napi_enable(&hand->napi);
+	ipsec_poll_add(&hand->napi, lane_poll);
 }
 
 /**
@@ -855,7 +852,6 @@ int ipsec_lane_setup(void)
 	lane_queue = alloc_workqueue("ipsec_v3", WQ_CPU_INTENSIVE | WQ_MEM_RECLAIM, 0);
 	if (!lane_queue)
 		return -ENOMEM;
-	init_dummy_netdev(&lane_dev);
 	for_each_possible_cpu(cpu)
 		lane_hand_init(per_cpu_ptr(&lane_hands, cpu), cpu);
 	ipsec_pace_setup();
@@ -872,11 +868,7 @@ void ipsec_lane_teardown(void)
 	int cpu;
 
 	destroy_workqueue(lane_queue);
-	for_each_possible_cpu(cpu) {
-		struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
-
-		napi_disable(&hand->napi);
-		__netif_napi_del(&hand->napi);
-	}
-	synchronize_net();	/* as __netif_napi_del() wants it */
+	for_each_possible_cpu(cpu)
+		ipsec_poll_del(&per_cpu_ptr(&lane_hands, cpu)->napi);
+	synchronize_net();
 }

@@ -504,18 +504,10 @@ def alone():
 @ktap.case("a CPU goes offline and comes back")
 def offline():
     on = line(V4)
-
-    def set_online(value):
-        with open(f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online", "w", encoding="ascii") as file:
-            file.write(value)
-
     with spread.bringing():
         number = bursts_in(on)
-        set_online("0")
-        try:
+        with setting.of(f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online", 0):
             number = bursts_in(on, number)
-        finally:
-            set_online("1")
         time.sleep(0.1)
         with counting("RxSpread", BURST):
             bursts_in(on, number)

@@ -8,7 +8,7 @@ import struct
 
 from lib import host, ktap, packet
 from lib.line import Line, Rig
-from lib.shape import PORT_DUT, PORT_PEER, TRANSPORT, TUNNEL, Shape, Sockets
+from lib.shape import TRANSPORT, TUNNEL, Shape, Sockets
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 1000
@@ -141,10 +141,8 @@ class GreShape(Shape):
         return lines[:4] + [host.policy_line("out", *ends[0], template),
                             host.policy_line("in", *ends[1], template)]
 
-    def to_dut(self, data):
-        segment = packet.udp(self.inner_there, self.inner_here, PORT_PEER, PORT_DUT,
-                             data)
-        inner = packet.ip(self.inner_there, self.inner_here, packet.UDP, segment)
+    def to_dut(self, data, *ports):
+        _, inner = Shape("tunnel", self.outer, self.inner).to_dut(data, *ports)
         return packet.GRE, struct.pack("!HH", 0, ETHERTYPE[self.inner]) + inner
 
     def from_dut(self, next_header, inner):

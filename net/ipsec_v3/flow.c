@@ -312,8 +312,10 @@ static void flow_cpu_init(struct flow_cpu *flow, int cpu)
 
 /**
  * ipsec_flow_setup() - at load
+ *
+ * Return: 0, always.
  */
-void ipsec_flow_setup(void)
+int ipsec_flow_setup(void)
 {
 	int cpu;
 
@@ -321,6 +323,7 @@ void ipsec_flow_setup(void)
 		__skb_queue_head_init(&per_cpu_ptr(&flow_catches, cpu)->skbs);
 		flow_cpu_init(per_cpu_ptr(&flow_cpus, cpu), cpu);
 	}
+	return 0;
 }
 
 /**

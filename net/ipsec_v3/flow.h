@@ -25,7 +25,7 @@ struct ipsec_flows {
 void ipsec_flow_begin(struct ipsec_sa *sa);
 void ipsec_flow_end(struct ipsec_sa *sa);
 int ipsec_flow_catch(struct sk_buff *skb, int err);
-void ipsec_flow_setup(void);
+int ipsec_flow_setup(void);
 void ipsec_flow_teardown(void);
 
 #endif

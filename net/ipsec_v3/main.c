@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Load and unload: one table of steps, walked forward, and backward from wherever
- * it stopped.
+ * Load and unload: the module's parts, then its claims to the core's slots. Each is a
+ * table, walked forward, and backward from wherever it stopped.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -36,38 +36,48 @@ static const struct xfrm_type ah_type = {
 };
 
 /**
- * struct ipsec_step - one thing to set up at load and take down at unload
+ * struct ipsec_part - what serves all SAs
+ * @setup: returns 0 or -errno, and then holds nothing; NULL where there is nothing to do
+ * @teardown: undoes @setup, and frees what has gathered since
+ */
+struct ipsec_part {
+	int	(*setup)(void);
+	void	(*teardown)(void);
+};
+
+/**
+ * struct ipsec_claim - something of the core's that only one module can have
  * @setup: returns 0 or -errno, and then holds nothing
  * @teardown: undoes @setup
- * @family: what the two work on, for the steps that claim a protocol
- * @type: likewise
+ * @family: where
+ * @type: what
  */
-struct ipsec_step {
-	int				(*setup)(const struct ipsec_step *step);
-	void				(*teardown)(const struct ipsec_step *step);
+struct ipsec_claim {
+	int				(*setup)(const struct ipsec_claim *claim);
+	void				(*teardown)(const struct ipsec_claim *claim);
 	const struct ipsec_family	*family;
 	const struct xfrm_type		*type;
 };
 
 /* the type that holds our slot in the core now, or NULL; RCU is held */
-static const struct xfrm_type *claim_holder(const struct ipsec_step *step)
+static const struct xfrm_type *claim_holder(const struct ipsec_claim *claim)
 {
-	const struct xfrm_state_afinfo *afinfo = xfrm_state_afinfo_get_rcu(step->family->af);
+	const struct xfrm_state_afinfo *afinfo = xfrm_state_afinfo_get_rcu(claim->family->af);
 
 	if (!afinfo)
 		return ERR_PTR(-EAFNOSUPPORT);
-	return step->type->proto == IPPROTO_ESP ? afinfo->type_esp : afinfo->type_ah;
+	return claim->type->proto == IPPROTO_ESP ? afinfo->type_esp : afinfo->type_ah;
 }
 
 /* Says who holds a slot and how to free it. */
-static void claim_complain(const struct ipsec_step *step, const struct module *owner)
+static void claim_complain(const struct ipsec_claim *claim, const struct module *owner)
 {
-	const char *family = step->family->name;
+	const char *family = claim->family->name;
 
 	if (!owner)
 		pr_err("IP protocol %u of %s is built into this kernel, which cannot load %s\n",
-		       step->type->proto, family, KBUILD_MODNAME);
-	else if (step->type->proto == IPPROTO_ESP)
+		       claim->type->proto, family, KBUILD_MODNAME);
+	else if (claim->type->proto == IPPROTO_ESP)
 		/* modprobe passes over the offload half when it is not loaded */
 		pr_err("ESP for %s is held by module %s; free it with: ip xfrm state flush; modprobe -r %s_offload %s\n",
 		       family, owner->name, owner->name, owner->name);
@@ -77,29 +87,29 @@ static void claim_complain(const struct ipsec_step *step, const struct module *o
 }
 
 /* 0 when the slot is free, else -errno, and the log says what to do */
-static int claim_check(const struct ipsec_step *step)
+static int claim_check(const struct ipsec_claim *claim)
 {
 	const struct xfrm_type *holder;
 	int err = 0;
 
 	rcu_read_lock();
-	holder = claim_holder(step);
+	holder = claim_holder(claim);
 	if (IS_ERR(holder)) {
 		err = PTR_ERR(holder);
 	} else if (holder) {
 		err = -EEXIST;
-		claim_complain(step, holder->owner);
+		claim_complain(claim, holder->owner);
 	}
 	rcu_read_unlock();
 	return err;
 }
 
 /* The protocol first: unlike the type, registering it fails on a conflict. */
-static int claim_setup(const struct ipsec_step *step)
+static int claim_setup(const struct ipsec_claim *claim)
 {
-	const struct ipsec_family *family = step->family;
-	u8 proto = step->type->proto;
-	int err = claim_check(step);
+	const struct ipsec_family *family = claim->family;
+	u8 proto = claim->type->proto;
+	int err = claim_check(claim);
 
 	if (err)
 		/* a kernel booted with ipv6.disable=1 still has IPv4 */
@@ -111,138 +121,115 @@ static int claim_setup(const struct ipsec_step *step)
 		       proto, family->name, err);
 		return err;
 	}
-	err = xfrm_register_type(step->type, family->af);
+	err = xfrm_register_type(claim->type, family->af);
 	if (err)
 		family->protocol_deregister(proto);
 	return err;
 }
 
-static void claim_teardown(const struct ipsec_step *step)
+static void claim_teardown(const struct ipsec_claim *claim)
 {
 	bool ours;
 
 	rcu_read_lock();
-	ours = claim_holder(step) == step->type;
+	ours = claim_holder(claim) == claim->type;
 	rcu_read_unlock();
 	if (!ours)
 		return;
-	xfrm_unregister_type(step->type, step->family->af);
-	step->family->protocol_deregister(step->type->proto);
+	xfrm_unregister_type(claim->type, claim->family->af);
+	claim->family->protocol_deregister(claim->type->proto);
 }
 
-/* after the claim of ESP, without which it would not be ours */
-static int offload_setup(const struct ipsec_step *step)
+static int offload_setup(const struct ipsec_claim *claim)
 {
-	int err = ipsec_offload_setup(step->family);
+	int err = ipsec_offload_setup(claim->family);
 
-	if (err == -EAFNOSUPPORT && step->family->af == AF_INET6)
+	if (err == -EAFNOSUPPORT && claim->family->af == AF_INET6)
 		return 0;
 	if (err)
 		pr_err("GSO and GRO of ESP for %s are held by another module (%d)\n",
-		       step->family->name, err);
+		       claim->family->name, err);
 	return err;
 }
 
-static void offload_teardown(const struct ipsec_step *step)
+static void offload_teardown(const struct ipsec_claim *claim)
 {
-	ipsec_offload_teardown(step->family);
+	ipsec_offload_teardown(claim->family);
 }
 
-static int crypt_setup(const struct ipsec_step *step)
-{
-	return 0;
-}
+static const struct ipsec_part parts[] = {
+	{ ipsec_sa_setup, ipsec_sa_teardown },
+	{ NULL, ipsec_crypt_teardown },
+	{ ipsec_lane_setup, ipsec_lane_teardown },
+	{ ipsec_flow_setup, ipsec_flow_teardown },
+	{ ipsec_netns_setup, ipsec_netns_teardown },
+	{ ipsec_guard_setup, ipsec_guard_teardown },
+};
 
-static void crypt_teardown(const struct ipsec_step *step)
-{
-	ipsec_crypt_teardown();
-}
-
-static int sa_setup(const struct ipsec_step *step)
-{
-	return ipsec_sa_setup();
-}
-
-static void sa_teardown(const struct ipsec_step *step)
-{
-	ipsec_sa_teardown();
-}
-
-static int lane_setup(const struct ipsec_step *step)
-{
-	return ipsec_lane_setup();
-}
-
-static void lane_teardown(const struct ipsec_step *step)
-{
-	ipsec_lane_teardown();
-}
-
-static int flow_setup(const struct ipsec_step *step)
-{
-	ipsec_flow_setup();
-	return 0;
-}
-
-static void flow_teardown(const struct ipsec_step *step)
-{
-	ipsec_flow_teardown();
-}
-
-static int netns_setup(const struct ipsec_step *step)
-{
-	return ipsec_netns_setup();
-}
-
-static void netns_teardown(const struct ipsec_step *step)
-{
-	ipsec_netns_teardown();
-}
-
-static int guard_setup(const struct ipsec_step *step)
-{
-	return ipsec_guard_setup();
-}
-
-static void guard_teardown(const struct ipsec_step *step)
-{
-	ipsec_guard_teardown();
-}
-
-static const struct ipsec_step steps[] = {
-	{ sa_setup, sa_teardown },
-	{ crypt_setup, crypt_teardown },
-	{ lane_setup, lane_teardown },
-	{ flow_setup, flow_teardown },
-	{ netns_setup, netns_teardown },
-	{ guard_setup, guard_teardown },
+/* ESP before its offload half, which would not be ours without it */
+static const struct ipsec_claim claims[] = {
 	{ claim_setup, claim_teardown, &ipsec_family4, &esp_type },
-	{ offload_setup, offload_teardown, &ipsec_family4 },
+	{ offload_setup, offload_teardown, &ipsec_family4, &esp_type },
 	{ claim_setup, claim_teardown, &ipsec_family4, &ah_type },
 #if IS_ENABLED(CONFIG_IPV6)
 	{ claim_setup, claim_teardown, &ipsec_family6, &esp_type },
-	{ offload_setup, offload_teardown, &ipsec_family6 },
+	{ offload_setup, offload_teardown, &ipsec_family6, &esp_type },
 	{ claim_setup, claim_teardown, &ipsec_family6, &ah_type },
 #endif
 };
 
-static void steps_undo(size_t done)
+static void parts_teardown(size_t done)
 {
 	while (done--)
-		steps[done].teardown(&steps[done]);
+		parts[done].teardown();
 }
 
-static int __init ipsec_v3_init(void)
+static int __init parts_setup(void)
 {
 	size_t i;
 	int err;
 
-	for (i = 0; i < ARRAY_SIZE(steps); i++) {
-		err = steps[i].setup(&steps[i]);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		err = parts[i].setup ? parts[i].setup() : 0;
 		if (err) {
-			steps_undo(i);
+			parts_teardown(i);
 			return err;
 		}
+	}
+	return 0;
+}
+
+static void claims_teardown(size_t done)
+{
+	while (done--)
+		claims[done].teardown(&claims[done]);
+}
+
+static int __init claims_setup(void)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(claims); i++) {
+		err = claims[i].setup(&claims[i]);
+		if (err) {
+			claims_teardown(i);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int __init ipsec_v3_init(void)
+{
+	int err = parts_setup();
+
+	if (err)
+		return err;
+	err = claims_setup();
+	if (err) {
+		parts_teardown(ARRAY_SIZE(parts));
+		return err;
 	}
 	pr_info("ESPv3 and AHv3 for IPv4 and IPv6\n");
 	return 0;
@@ -250,7 +237,8 @@ static int __init ipsec_v3_init(void)
 
 static void __exit ipsec_v3_exit(void)
 {
-	steps_undo(ARRAY_SIZE(steps));
+	claims_teardown(ARRAY_SIZE(claims));
+	parts_teardown(ARRAY_SIZE(parts));
 }
 
 module_init(ipsec_v3_init);

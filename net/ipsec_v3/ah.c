@@ -67,12 +67,12 @@ struct ipsec_req *ipsec_ah_map(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq
 
 	if (skb_has_frag_list(skb) && skb_linearize(skb))
 		return ERR_PTR(-ENOMEM);
-	req = ipsec_req_get(sa, skb, seq, skb_shinfo(skb)->nr_frags + 1 + sa->esn,
-			    iplen + sa->hdrlen);
+	req = ipsec_req_get_table(sa, skb, seq, skb_shinfo(skb)->nr_frags + 1 + sa->esn,
+				  iplen + sa->hdrlen);
 	if (!req)
 		return ERR_PTR(-ENOMEM);
 
-	err = ah_canonicalise(req, iplen, outbound) ?: ipsec_req_map(req, 0, skb->len);
+	err = ah_canonicalise(req, iplen, outbound) ?: ipsec_req_map_table(req, skb->len);
 	if (!err)
 		return req;
 	ipsec_ah_restore(req);

@@ -5,18 +5,20 @@
  *
  * A request lies in one piece of memory:
  *
- *	+------------------+-------------------+---------------+---------+
- *	| struct ipsec_req | transform request | scatterlist[] | scratch |
- *	+------------------+-------------------+---------------+---------+
+ *	+------------------+-------------------+-------------------+-------------+
+ *	| struct ipsec_req | transform request | AH: scatterlist[] | AH: scratch |
+ *	+------------------+-------------------+-------------------+-------------+
  *
  * and its scatterlist is
  *
  *	ESP		{SPI | sequence number | IV | ciphertext | ICV in the packet}
- *	ESP, ESN	{SPI | 64-bit number | IV in scratch} {ciphertext | ICV ...}
+ *	ESP, ESN	{SPI | 64-bit number | IV in req->aad} {ciphertext | ICV ...}
  *	AH		{IP header ... payload in the packet}
  *	AH, ESN		{IP header ... payload in the packet} {high half}
  *
- * so that no part of the number which is not sent ever enters the packet.
+ * so that no part of the number which is not sent ever enters the packet. That of ESP,
+ * whose packets are in one piece, is a part of the request, and made once for as long
+ * as that is cached.
  */
 #include <linux/crypto.h>
 #include <linux/percpu.h>
@@ -43,52 +45,86 @@ static union ipsec_tfm_req *req_tfm(struct ipsec_req *req)
 	return PTR_ALIGN((void *)(req + 1), __alignof__(union ipsec_tfm_req));
 }
 
-static struct ipsec_req *req_alloc(size_t size)
+/**
+ * ipsec_req_size() - bytes of a request without a table
+ * @reqsize: bytes of the transform's own request
+ *
+ * Return: what belongs into sa->reqsize.
+ */
+unsigned int ipsec_req_size(unsigned int reqsize)
 {
-	struct ipsec_req *req;
-	bool cached = size <= IPSEC_REQ_CACHED;
+	return ALIGN(ALIGN(sizeof(struct ipsec_req), __alignof__(union ipsec_tfm_req)) +
+		     sizeof(union ipsec_tfm_req) + reqsize, __alignof__(struct scatterlist));
+}
 
-	req = cached ? this_cpu_xchg(ipsec_req_cache, NULL) : NULL;
-	if (req)
-		return req;
+static struct ipsec_req *req_alloc(size_t size, bool cached)
+{
+	struct ipsec_req *req = kmalloc(size, GFP_ATOMIC | __GFP_NOWARN);
 
-	req = kmalloc(cached ? IPSEC_REQ_CACHED : size, GFP_ATOMIC | __GFP_NOWARN);
-	if (req)
-		req->cached = cached;
+	if (!req)
+		return NULL;
+	req->cached = cached;
+	sg_init_table(req->esp_sg, ARRAY_SIZE(req->esp_sg));
+	sg_set_buf(&req->esp_sg[0], req->aad, sizeof(req->aad));
 	return req;
 }
 
-/**
- * ipsec_req_get() - a request for one packet
- * @sa: the SA; outlives the request because @skb holds it
- * @skb: the packet, stays the caller's
- * @seq: its full sequence number
- * @nsg: scatterlist entries, one for the scratch included if it is mapped
- * @scratch: bytes of scratch, may be 0; the caller fills them
- *
- * Context: any; does not sleep.
- * Return: the request, or NULL without memory.
- */
-struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
-				u64 seq, unsigned int nsg, unsigned int scratch)
+static __always_inline struct ipsec_req *req_get(struct ipsec_sa *sa, struct sk_buff *skb,
+						 u64 seq, size_t size)
 {
-	size_t sg_at = ALIGN(ALIGN(sizeof(struct ipsec_req),
-				   __alignof__(union ipsec_tfm_req)) +
-			     sizeof(union ipsec_tfm_req) + sa->reqsize,
-			     __alignof__(struct scatterlist));
-	size_t scratch_at = sg_at + nsg * sizeof(struct scatterlist);
-	struct ipsec_req *req = req_alloc(scratch_at + scratch);
+	struct ipsec_req *req = NULL;
 
+	if (likely(size <= IPSEC_REQ_CACHED)) {
+		req = this_cpu_xchg(ipsec_req_cache, NULL);
+		if (unlikely(!req))
+			req = req_alloc(IPSEC_REQ_CACHED, true);
+	} else {
+		req = req_alloc(size, false);
+	}
 	if (unlikely(!req))
 		return NULL;
-
 	req->sa = sa;
 	req->skb = skb;
 	req->stash = NULL;
 	req->wait = NULL;
 	req->seq = seq;
-	req->ahead = 0;
-	req->sg = (void *)req + sg_at;
+	return req;
+}
+
+/**
+ * ipsec_req_get() - a request for one packet, which is in one piece
+ * @sa: the SA; outlives the request because @skb holds it
+ * @skb: the packet, stays the caller's
+ * @seq: its full sequence number
+ *
+ * Context: any; does not sleep.
+ * Return: the request, or NULL without memory.
+ */
+struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	return req_get(sa, skb, seq, sa->reqsize);
+}
+
+/**
+ * ipsec_req_get_table() - likewise, for a packet in any number of pieces
+ * @sa: the SA
+ * @skb: the packet
+ * @seq: its full sequence number
+ * @nsg: entries of the scatterlist
+ * @scratch: bytes of scratch, may be 0; the caller fills them
+ *
+ * Context: any; does not sleep.
+ * Return: the request, or NULL without memory.
+ */
+struct ipsec_req *ipsec_req_get_table(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
+				      unsigned int nsg, unsigned int scratch)
+{
+	size_t scratch_at = sa->reqsize + nsg * sizeof(struct scatterlist);
+	struct ipsec_req *req = req_get(sa, skb, seq, scratch_at + scratch);
+
+	if (unlikely(!req))
+		return NULL;
+	req->sg = (void *)req + sa->reqsize;
 	req->scratch = (void *)req + scratch_at;
 	sg_init_table(req->sg, nsg);
 	return req;
@@ -109,45 +145,26 @@ void ipsec_req_put(struct ipsec_req *req)
 }
 
 /**
- * ipsec_req_map_scratch() - authenticate the scratch ahead of the packet
- * @req: the request, nothing mapped yet
- * @len: bytes of scratch
- */
-void ipsec_req_map_scratch(struct ipsec_req *req, unsigned int len)
-{
-	req->ahead = len;
-	sg_set_buf(req->sg, req->scratch, len);
-}
-
-/**
- * ipsec_req_map() - put a range of the packet behind the scratch, if that is mapped
- * @req: the request, got with enough scatterlist entries
- * @offset: first byte, from skb->data
- * @len: bytes
+ * ipsec_req_map_table() - AH: put the packet into the table
+ * @req: from ipsec_req_get_table(), with enough entries
+ * @len: bytes, from skb->data
  *
- * AH with ESN gets the high half of the sequence number as the last entry
- * (RFC 4302 3.3.3.2.2).
+ * With ESN the last entry is the high half of the sequence number (RFC 4302 3.3.3.2.2).
  *
  * Return: 0 or -errno.
  */
-int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len)
+int ipsec_req_map_table(struct ipsec_req *req, unsigned int len)
 {
-	struct scatterlist *sg = req->sg + !!req->ahead;
-	struct sk_buff *skb = req->skb;
-	int n = 0;
+	struct scatterlist *sg = req->sg;
+	int n = skb_to_sgvec_nomark(req->skb, sg, 0, len);
 
-	if (likely(len && !skb_is_nonlinear(skb))) {
-		sg_set_buf(sg, skb->data + offset, len);
-		n = 1;
-	} else if (len) {
-		n = skb_to_sgvec_nomark(skb, sg, offset, len);
-		if (n < 0)
-			return n;
-	}
+	if (n < 0)
+		return n;
 	req->len = len;
-	if (req->sa->esn && req->sa->rx == &ipsec_ah_rx) {
+	if (req->sa->esn) {
 		req->tail = htonl(req->seq >> 32);
 		sg_set_buf(sg + n++, &req->tail, sizeof(req->tail));
+		req->len += sizeof(req->tail);
 	}
 	sg_mark_end(sg + n - 1);
 	return 0;
@@ -171,18 +188,17 @@ static u32 req_flags(const struct ipsec_req *req)
 	return req->wait ? CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP : 0;
 }
 
-static struct aead_request *req_aead(struct ipsec_req *req, unsigned int icvlen)
+/* @len: bytes of payload, and when it is received also of the ICV */
+static struct aead_request *req_aead(struct ipsec_req *req, unsigned int len)
 {
 	struct aead_request *aead = &req_tfm(req)->aead;
-	unsigned int assoclen = req->sa->aadlen + req->sa->ivlen;
-	unsigned int len = req->ahead + req->len - assoclen - icvlen;
 
 	aead_request_set_tfm(aead, req->sa->aead);
 	aead_request_set_callback(aead, req_flags(req),
 				  req->wait ? crypto_req_done : req_complete,
 				  req->wait ?: (void *)req);
 	aead_request_set_crypt(aead, req->sg, req->sg, len, req->icv);
-	aead_request_set_ad(aead, assoclen);
+	aead_request_set_ad(aead, req->sa->aadlen + req->sa->ivlen);
 	return aead;
 }
 
@@ -194,7 +210,7 @@ static struct aead_request *req_aead(struct ipsec_req *req, unsigned int icvlen)
  */
 int ipsec_req_encrypt(struct ipsec_req *req)
 {
-	return crypto_aead_encrypt(req_aead(req, req->sa->icvlen));
+	return crypto_aead_encrypt(req_aead(req, req->len - req->sa->icvlen));
 }
 
 /**
@@ -205,7 +221,7 @@ int ipsec_req_encrypt(struct ipsec_req *req)
  */
 int ipsec_req_decrypt(struct ipsec_req *req)
 {
-	return crypto_aead_decrypt(req_aead(req, 0));
+	return crypto_aead_decrypt(req_aead(req, req->len));
 }
 
 /**
@@ -217,15 +233,12 @@ int ipsec_req_decrypt(struct ipsec_req *req)
 int ipsec_req_digest(struct ipsec_req *req)
 {
 	struct ahash_request *ahash = &req_tfm(req)->ahash;
-	unsigned int len = req->len;
 
-	if (req->sa->esn)
-		len += sizeof(req->tail);
 	ahash_request_set_tfm(ahash, req->sa->ahash);
 	ahash_request_set_callback(ahash, req_flags(req),
 				   req->wait ? crypto_req_done : req_complete,
 				   req->wait ?: (void *)req);
-	ahash_request_set_crypt(ahash, req->sg, req->icv, len);
+	ahash_request_set_crypt(ahash, req->sg, req->icv, req->len);
 	return crypto_ahash_digest(ahash);
 }
 

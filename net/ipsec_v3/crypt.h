@@ -2,6 +2,7 @@
 #ifndef _IPSEC_V3_CRYPT_H
 #define _IPSEC_V3_CRYPT_H
 
+#include "esp_wire.h"
 #include "ipsec.h"
 
 /**
@@ -12,15 +13,16 @@
  * @done: called when the crypto API finishes the request later; puts it
  * @wait: set while ipsec_req_wait() runs the request, NULL otherwise
  * @seq: full sequence number
- * @len: bytes of the packet that are mapped
- * @ahead: bytes of @scratch that are mapped ahead of the packet
- * @scratch: the AAD and IV of ESP with ESN; for AH the headers as they are sent
- * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
- * @tail: the high half of the sequence number behind AH's payload
- * @sg: scatterlist, the scratch first if it is mapped
+ * @len: ESP: bytes of ciphertext and ICV; AH: bytes that are hashed
  * @cached: this request goes back to the per-CPU cache
+ * @tail: the high half of the sequence number behind AH's payload
+ * @sg: what the transform works on
+ * @scratch: AH: the headers as they are sent
+ * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
+ * @aad: ESP with ESN: SPI, sequence number and IV
+ * @esp_sg: ESP: an entry that is always @aad, and the last one, for the packet
  *
- * Behind the struct lie the transform's request, the scatterlist and the
+ * Behind the struct lie the transform's request, and for AH the scatterlist and the
  * scratch; only crypt.c knows how.
  */
 struct ipsec_req {
@@ -31,19 +33,21 @@ struct ipsec_req {
 	struct crypto_wait	*wait;
 	u64			seq;
 	unsigned int		len;
-	unsigned int		ahead;
 	bool			cached;
 	__be32			tail;
-	u8			*scratch;
 	struct scatterlist	*sg;
+	u8			*scratch;
 	u8			icv[IPSEC_ICV_MAX] __aligned(8);
+	u8			aad[ESP_WIRE_AAD_MAX + IPSEC_IV_MAX];
+	struct scatterlist	esp_sg[2];
 };
 
-struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb,
-				u64 seq, unsigned int nsg, unsigned int scratch);
+unsigned int ipsec_req_size(unsigned int reqsize);
+struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
+struct ipsec_req *ipsec_req_get_table(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
+				      unsigned int nsg, unsigned int scratch);
 void ipsec_req_put(struct ipsec_req *req);
-void ipsec_req_map_scratch(struct ipsec_req *req, unsigned int len);
-int ipsec_req_map(struct ipsec_req *req, unsigned int offset, unsigned int len);
+int ipsec_req_map_table(struct ipsec_req *req, unsigned int len);
 
 int ipsec_req_encrypt(struct ipsec_req *req);
 int ipsec_req_decrypt(struct ipsec_req *req);

@@ -5,50 +5,48 @@
  *
  *	packet			{SPI | low half | IV | ciphertext | ICV}
  *
- *	scratch, with ESN	{SPI | high half | low half | IV}
+ *	req->aad, with ESN	{SPI | high half | low half | IV}
  *	packet, with ESN	{ciphertext | ICV}
  *
  * The high half is never sent, so with ESN the AAD is a copy of its own; the
  * header in the packet stays as it is.
  */
+#include <linux/unaligned.h>
+
 #include "esp.h"
 #include "esp_wire.h"
 
-/**
- * ipsec_esp_req() - a request for an ESP packet
- * @sa: the SA
- * @skb: the packet, linear and ours
- * @seq: its sequence number
- *
- * Context: does not sleep.
- * Return: the request, or NULL without memory.
- */
-struct ipsec_req *ipsec_esp_req(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+/* of 0, 8 or 16 bytes: sa->ivlen is nothing else */
+static void esp_iv_copy(u8 *to, const u8 *from, unsigned int len)
 {
-	return sa->esn ? ipsec_req_get(sa, skb, seq, 2, sa->aadlen + sa->ivlen) :
-			 ipsec_req_get(sa, skb, seq, 1, 0);
+	if (likely(len))
+		put_unaligned(get_unaligned((const u64 *)from), (u64 *)to);
+	if (len > sizeof(u64))
+		put_unaligned(get_unaligned((const u64 *)from + 1), (u64 *)to + 1);
 }
 
 /**
  * ipsec_esp_map() - map a packet whose ESP header and IV are written
- * @req: from ipsec_esp_req()
+ * @req: from ipsec_req_get(), for a packet in one piece that is ours
  * @esp: the ESP header
  * @len: bytes of ciphertext and ICV behind header and IV
  */
 void ipsec_esp_map(struct ipsec_req *req, const struct ip_esp_hdr *esp, unsigned int len)
 {
+	struct scatterlist *aad = &req->esp_sg[0], *packet = &req->esp_sg[1];
 	const struct ipsec_sa *sa = req->sa;
-	unsigned int at = (u8 *)esp - req->skb->data;
-	unsigned int aadlen;
 
+	req->len = len;
 	/* the cipher's working copy, which it may overwrite */
-	memcpy(req->icv, esp->enc_data, sa->ivlen);
+	esp_iv_copy(req->icv, esp->enc_data, sa->ivlen);
 	if (!sa->esn) {
-		ipsec_req_map(req, at, sa->hdrlen + len);
+		sg_set_buf(packet, esp, sa->hdrlen + len);
+		req->sg = packet;
 		return;
 	}
-	aadlen = esp_wire_aad(req->scratch, esp->spi, req->seq, true);
-	memcpy(req->scratch + aadlen, esp->enc_data, sa->ivlen);
-	ipsec_req_map_scratch(req, aadlen + sa->ivlen);
-	ipsec_req_map(req, at + sa->hdrlen, len);
+	esp_wire_aad(req->aad, esp->spi, req->seq, true);
+	esp_iv_copy(req->aad + sa->aadlen, esp->enc_data, sa->ivlen);
+	aad->length = sa->aadlen + sa->ivlen;
+	sg_set_buf(packet, (u8 *)esp + sa->hdrlen, len);
+	req->sg = aad;
 }

@@ -6,7 +6,6 @@
 
 #include "crypt.h"
 
-struct ipsec_req *ipsec_esp_req(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
 void ipsec_esp_map(struct ipsec_req *req, const struct ip_esp_hdr *esp, unsigned int len);
 struct ipsec_req *ipsec_esp_tx_device(struct ipsec_sa *sa, struct sk_buff *skb);
 

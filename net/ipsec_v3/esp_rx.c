@@ -24,7 +24,7 @@ static struct ipsec_req *esp_rx_prepare(struct ipsec_sa *sa, struct sk_buff *skb
 
 	if (unlikely(err))
 		return ERR_PTR(err);
-	req = ipsec_esp_req(sa, skb, seq);
+	req = ipsec_req_get(sa, skb, seq);
 	if (unlikely(!req))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
 	ipsec_esp_map(req, (void *)skb->data, skb->len - sa->hdrlen);

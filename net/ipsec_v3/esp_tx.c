@@ -70,7 +70,7 @@ static int esp_tx_trail(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG);
 	if (unlikely(ipsec_room_tx(sa, skb, plan.tail)))
 		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
-	esp_wire_trailer_write(skb_put(skb, plan.tail), &plan, next_header);
+	esp_wire_trailer_write(__skb_put(skb, plan.tail), &plan, next_header);
 	return 0;
 }
 
@@ -91,7 +91,7 @@ static struct ipsec_req *esp_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb
 	if (unlikely(err))
 		return ERR_PTR(err);
 	len = skb->len;
-	req = ipsec_esp_req(sa, skb, seq);
+	req = ipsec_req_get(sa, skb, seq);
 	if (unlikely(!req))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM));
 

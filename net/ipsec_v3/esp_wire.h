@@ -123,7 +123,8 @@ static inline void esp_wire_trailer_write(u8 *tail, const struct esp_plan *p,
 {
 	unsigned int i;
 
-	memset(tail, 0, p->tfc);
+	if (p->tfc)
+		memset(tail, 0, p->tfc);
 	tail += p->tfc;
 	for (i = 0; i < p->pad; i++)
 		tail[i] = i + 1;

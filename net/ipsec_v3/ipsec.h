@@ -104,7 +104,7 @@ extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
  * @tx: how a packet of this protocol is made
  * @hdrlen: bytes of protocol header in front of the payload: ESP with its IV,
  *	or AH with its padded ICV
- * @reqsize: bytes of the transform's own request
+ * @reqsize: bytes of a request, the transform's own included
  * @ivlen: bytes of IV on the wire
  * @icvlen: bytes of ICV on the wire
  * @aadlen: bytes of SPI and sequence number that are authenticated, 8 or 12

@@ -11,8 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
-#include "esp_wire.h"
-#include "ipsec.h"
+#include "crypt.h"
 
 #define IPSEC_ICV_MIN	8	/* an ICV that a second of guessing cannot hit */
 
@@ -179,7 +178,7 @@ int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 	sa->icvlen = crypto_aead_authsize(sa->aead);
 	sa->block = crypto_aead_blocksize(sa->aead);
 	sa->align = ALIGN(sa->block, 4);
-	sa->reqsize = crypto_aead_reqsize(sa->aead);
+	sa->reqsize = ipsec_req_size(crypto_aead_reqsize(sa->aead));
 	sa->hdrlen = ESP_WIRE_HEADER_LEN + sa->ivlen;
 	return 0;
 }
@@ -279,7 +278,7 @@ int ipsec_suite_ah(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 		return err;
 	}
 	sa->hdrlen = ALIGN(sizeof(struct ip_auth_hdr) + sa->icvlen, align4 ? 4 : 8);
-	sa->reqsize = crypto_ahash_reqsize(sa->ahash);
+	sa->reqsize = ipsec_req_size(crypto_ahash_reqsize(sa->ahash));
 	return 0;
 }
 

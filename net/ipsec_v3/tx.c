@@ -5,19 +5,6 @@
 #include "esp.h"
 #include "tx.h"
 
-/**
- * ipsec_tx_fits() - does an IP packet hold it
- * @sa: the SA
- * @skb: the packet, its data anywhere in front of the payload's end
- * @tail: bytes that will be appended
- *
- * Return: true when it does.
- */
-bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff *skb, unsigned int tail)
-{
-	return skb->len - skb_network_offset(skb) + tail <= sa->family->maxlen;
-}
-
 /* puts the request; the skb stays the core's */
 static int tx_done(struct ipsec_req *req, int err)
 {

@@ -4,7 +4,20 @@
 
 #include "crypt.h"
 
-bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff *skb, unsigned int tail);
+/**
+ * ipsec_tx_fits() - does an IP packet hold it
+ * @sa: the SA
+ * @skb: the packet, its data anywhere in front of the payload's end
+ * @tail: bytes that will be appended
+ *
+ * Return: true when it does.
+ */
+static inline bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff *skb,
+				 unsigned int tail)
+{
+	return skb->len - skb_network_offset(skb) + tail <= sa->family->maxlen;
+}
+
 int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb);
 
 #endif

@@ -173,13 +173,10 @@ int ipsec_req_map_table(struct ipsec_req *req, unsigned int len)
 IPSEC_CRYPTO_DONE(req_complete)
 {
 	struct ipsec_req *req = data;
-	struct ipsec_counters __percpu *counters = req->sa->counters;
 
 	/* left the backlog, not finished */
-	if (err == -EINPROGRESS)
-		return;
-	req->done(req, err);
-	this_cpu_dec(counters->busy);
+	if (err != -EINPROGRESS)
+		req->done(req, err);
 }
 
 /* a request that waits may also queue where the driver is full */
@@ -240,29 +237,6 @@ int ipsec_req_digest(struct ipsec_req *req)
 				   req->wait ?: (void *)req);
 	ahash_request_set_crypt(ahash, req->sg, req->icv, req->len);
 	return crypto_ahash_digest(ahash);
-}
-
-/**
- * ipsec_req_run() - start a request
- * @req: mapped request, @req->done set
- * @run: one of the three above
- *
- * A request that the crypto API keeps holds up the end of its namespace, and so
- * the SA's counters and devices are there when it is done.
- *
- * Context: any; does not sleep.
- * Return: 0, -EINPROGRESS (the request is not ours any more) or -errno.
- */
-int ipsec_req_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req))
-{
-	struct ipsec_counters __percpu *counters = req->sa->counters;
-	int err;
-
-	this_cpu_inc(counters->busy);
-	err = run(req);
-	if (likely(err != -EINPROGRESS))
-		this_cpu_dec(counters->busy);
-	return err;
 }
 
 /**

@@ -52,7 +52,6 @@ int ipsec_req_map_table(struct ipsec_req *req, unsigned int len);
 int ipsec_req_encrypt(struct ipsec_req *req);
 int ipsec_req_decrypt(struct ipsec_req *req);
 int ipsec_req_digest(struct ipsec_req *req);
-int ipsec_req_run(struct ipsec_req *req, int (*run)(struct ipsec_req *req));
 int ipsec_req_wait(struct ipsec_req *req, int (*run)(struct ipsec_req *req));
 
 void ipsec_crypt_teardown(void);

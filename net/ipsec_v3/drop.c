@@ -35,7 +35,6 @@ const char *ipsec_count_name(enum ipsec_count count)
  */
 void ipsec_event(struct ipsec_sa *sa, enum ipsec_count event)
 {
-	atomic_inc(&sa->counts[event]);
 	this_cpu_inc(sa->counters->value[event]);
 }
 

@@ -144,9 +144,10 @@ static void flow_forget(struct ipsec_sa *sa, struct net_device *dev, unsigned in
 	this_cpu_sub(sa->counters->busy, packets);
 }
 
+/* Where the sequence number was, the core has put what it knows of the inner header. */
 static void flow_drop(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_count reason)
 {
-	ipsec_drop(sa, ipsec_rx_seq(skb), reason);
+	ipsec_drop(sa, 0, reason);
 	dev_core_stats_rx_dropped_inc(skb->dev);
 	kfree_skb(skb);
 }

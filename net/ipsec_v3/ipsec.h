@@ -32,7 +32,7 @@ enum ipsec_iv {
 
 /**
  * struct ipsec_counters - one CPU's share of a network namespace's counters
- * @busy: requests started less requests done; only the sum of all CPUs means
+ * @busy: packets under way less packets done; only the sum of all CPUs means
  *	something, as one may end elsewhere than it began
  * @value: one per enum ipsec_count
  */
@@ -102,6 +102,7 @@ extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
  * @ahash: AH's keyed transform
  * @rx: how a received packet of this protocol is opened
  * @tx: how a packet of this protocol is made
+ * @counters: those of the namespace, which outlives its SAs' packets
  * @hdrlen: bytes of protocol header in front of the payload: ESP with its IV,
  *	or AH with its padded ICV
  * @reqsize: bytes of a request, the transform's own included
@@ -117,9 +118,8 @@ extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
  * @iv_next: next value of the IV counter
  * @icv_failures: consecutive packets that failed their ICV
  * @budget: second tries that this SA may still cost
- * @lane: its packets on their way over several CPUs
- * @counters: those of the namespace, which outlives its SAs' packets
- * @counts: this SA's own, one per enum ipsec_count
+ * @lane: its packets on their way over several CPUs; away from @iv_next, as all that
+ *	encrypt write that
  */
 struct ipsec_sa {
 	struct xfrm_type		type;
@@ -132,6 +132,7 @@ struct ipsec_sa {
 	};
 	const struct ipsec_rx_ops	*rx;
 	const struct ipsec_tx_ops	*tx;
+	struct ipsec_counters __percpu	*counters;
 	u32				reqsize;
 	u16				hdrlen;
 	u8				ivlen;
@@ -146,14 +147,26 @@ struct ipsec_sa {
 	atomic64_t			iv_next;
 	atomic_t			icv_failures;
 	struct ipsec_budget		budget;
-	struct ipsec_lane		lane;
-	struct ipsec_counters __percpu	*counters;
-	atomic_t			counts[IPSEC_COUNT_MAX];
+	struct ipsec_lane		lane ____cacheline_aligned_in_smp;
 };
 
 static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 {
 	return container_of(x->type, struct ipsec_sa, type);
+}
+
+/**
+ * ipsec_lane_passes() - a packet is processed on the spot from here on
+ * @sa: the SA
+ *
+ * One that the crypto API keeps holds up the end of its namespace, and so the SA's counters
+ * and devices are there when it is done.
+ *
+ * Context: any; ipsec_lane_passed() follows.
+ */
+static inline void ipsec_lane_passes(struct ipsec_sa *sa)
+{
+	this_cpu_inc(sa->counters->busy);
 }
 
 /* sequence numbers are one host-order u64 from the first line that sees them */

@@ -29,6 +29,7 @@
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
 #include <linux/rculist.h>
+#include <net/hotdata.h>
 
 #include "ipsec.h"
 #include "lane.h"
@@ -40,12 +41,7 @@
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-
-/* Rounds of a softirq that take all from a queue of the core: it holds no more than 1000
- * packets (net.core.netdev_max_backlog, unless root wants more), of which each round
- * takes 64, but for the round that is under way.
- */
-#define LANE_FOLLOW	(1 + DIV_ROUND_UP(1000, NAPI_POLL_WEIGHT))
+#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which a packet that was held is looked at */
 
 /* why a lane's gate is shut */
 #define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
@@ -55,8 +51,10 @@
  * struct lane_hand - what a CPU does for lanes
  * @work: works and delivers for its own lanes, and works for those that want more hands
  * @cpu: the CPU
- * @lock: guards @lanes
+ * @lock: guards @lanes and @held
  * @lanes: its own that are awake, in turn
+ * @held: its own that have nothing to do but deliver, and may not yet
+ * @later: when these have their turn
  * @napi: comes round with the softirq of this CPU, behind the core's queues
  * @follow: lanes whose gate opens when it has
  */
@@ -65,6 +63,8 @@ struct lane_hand {
 	int			cpu;
 	spinlock_t		lock;
 	struct list_head	lanes;
+	struct list_head	held;
+	struct hrtimer		later;
 	struct napi_struct	napi;
 	struct list_head	follow;
 };
@@ -114,6 +114,14 @@ static bool lane_ready(struct ipsec_lane *lane)
 	return smp_load_acquire(&lane_cb(lane->first)->result) != -EINPROGRESS;
 }
 
+/* is what is ready not to be delivered yet */
+static bool lane_held(const struct sk_buff *skb, int cpu, bool at_home)
+{
+	const struct ipsec_lane_job *job = lane_jobs[((struct lane_cb *)skb->cb)->kind];
+
+	return job->held && job->held(skb, cpu, at_home);
+}
+
 static void lane_queue_on(int cpu, struct work_struct *work)
 {
 	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
@@ -131,6 +139,30 @@ static void lane_wake(struct ipsec_lane *lane)
 	list_add_tail(&lane->served, &hand->lanes);
 	spin_unlock_bh(&hand->lock);
 	lane_queue_on(hand->cpu, &hand->work);
+}
+
+/* Likewise, but it looks later: the packet that is next is held. */
+static void lane_wake_later(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
+
+	spin_lock_bh(&hand->lock);
+	WRITE_ONCE(lane->hand, hand);
+	list_add_tail(&lane->served, &hand->held);
+	if (!hrtimer_is_queued(&hand->later))
+		hrtimer_start(&hand->later, ns_to_ktime(LANE_LATER), HRTIMER_MODE_REL_SOFT);
+	spin_unlock_bh(&hand->lock);
+}
+
+static enum hrtimer_restart lane_later(struct hrtimer *timer)
+{
+	struct lane_hand *hand = container_of(timer, struct lane_hand, later);
+
+	spin_lock(&hand->lock);
+	list_splice_tail_init(&hand->held, &hand->lanes);
+	spin_unlock(&hand->lock);
+	lane_queue_on(hand->cpu, &hand->work);
+	return HRTIMER_NORESTART;
 }
 
 /* takes some packets and works on them; how many */
@@ -184,11 +216,44 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *sprea
 	return list;
 }
 
-/* delivers what is ready; was there anything */
-static bool lane_deliver(struct ipsec_lane *lane, int cpu)
+/* puts back what was detached; @lane->lock is held */
+static void lane_attach(struct ipsec_lane *lane, struct sk_buff *list)
+{
+	struct sk_buff *end = list;
+	unsigned int n;
+
+	for (n = 1; end->next; n++)
+		end = end->next;
+	end->next = lane->first;
+	if (!lane->first)
+		lane->last = end;
+	lane->first = list;
+	lane->count += n;
+	lane->delivered -= n;
+}
+
+/* delivers a list up to the first packet that is held, which it returns */
+static struct sk_buff *lane_deliver_list(struct ipsec_lane *lane, struct sk_buff *list, int cpu)
 {
 	struct ipsec_counters __percpu *counters = lane_sa(lane)->counters;
-	struct sk_buff *list, *skb, *next;
+	bool at_home = READ_ONCE(lane->at_home);
+	struct sk_buff *skb;
+
+	while ((skb = list) && !lane_held(skb, cpu, at_home)) {
+		struct lane_cb *cb = lane_cb(skb);
+
+		list = skb->next;
+		skb_mark_not_on_list(skb);
+		lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result);
+		this_cpu_dec(counters->busy);
+	}
+	return list;
+}
+
+/* delivers what is ready and not held; was there anything */
+static bool lane_deliver(struct ipsec_lane *lane, int cpu)
+{
+	struct sk_buff *list, *held;
 	bool spread;
 
 	spin_lock(&lane->lock);
@@ -198,19 +263,15 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 		return false;
 	if (spread)
 		ipsec_flow_begin(lane_sa(lane));
-	skb_list_walk_safe(list, skb, next) {
-		struct lane_cb *cb = lane_cb(skb);
-
-		skb_mark_not_on_list(skb);
-		lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result);
-		this_cpu_dec(counters->busy);
-	}
+	held = lane_deliver_list(lane, list, cpu);
 	if (spread)
 		ipsec_flow_end(lane_sa(lane));
 	spin_lock(&lane->lock);
+	if (held)
+		lane_attach(lane, held);
 	lane->delivering = false;
 	spin_unlock(&lane->lock);
-	return true;
+	return held != list;
 }
 
 /* In transport mode the core gives each packet that was delivered to a work item of this
@@ -245,6 +306,9 @@ static void lane_open_gate(struct ipsec_lane *lane, u8 why)
 	spin_lock_bh(&lane->lock);
 	if (atomic_read(&lane->passed))
 		why &= ~LANE_GATE_PASSED;
+	/* a trial begins when packets go */
+	if (lane->gated && !(lane->gated & ~why))
+		ipsec_pace_restart(&lane->pace, lane->delivered);
 	WRITE_ONCE(lane->gated, lane->gated & ~why);
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
@@ -313,13 +377,22 @@ static int lane_poll(struct napi_struct *napi, int budget)
 	return 0;
 }
 
+/* Rounds of a softirq that take all from a queue of the core: a backlog holds no more than
+ * net.core.netdev_max_backlog packets and one, twice, as the softirq first puts all aside that it
+ * finds; of these each round takes 64, but for the round that is under way.
+ */
+static unsigned int lane_rounds(void)
+{
+	return 1 + DIV_ROUND_UP(2 * (ipsec_max_backlog() + 1), NAPI_POLL_WEIGHT);
+}
+
 /* The gate opens when what this CPU delivered has left its queues. BH is off. */
 static void lane_follow(struct ipsec_lane *lane)
 {
 	struct lane_hand *hand = this_cpu_ptr(&lane_hands);
 
 	spin_lock(&lane_follow_lock);
-	lane->rounds = LANE_FOLLOW;
+	lane->rounds = lane_rounds();
 	list_add_tail(&lane->follow, &hand->follow);
 	spin_unlock(&lane_follow_lock);
 	napi_schedule(&hand->napi);
@@ -339,8 +412,9 @@ static void lane_behind_work(struct work_struct *work)
 /* This CPU delivers no more: the gate is shut. BH is off. */
 static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 {
-	/* which sees whether @passed is zero */
-	queue_work(system_wq, &lane->gate);
+	/* whoever brings @passed to zero after this has looked sees the gate shut */
+	smp_mb();
+	lane_open_gate(lane, LANE_GATE_PASSED);
 	if (lane_core_works_later(lane))
 		queue_work_on(smp_processor_id(), system_wq, &lane->behind);
 	else
@@ -362,16 +436,19 @@ static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 /* Sleeps when there is nothing to do, else lets others have their turn. */
 static void lane_rest(struct ipsec_lane *lane, int cpu)
 {
-	bool awake, left;
+	bool awake, later, left;
 
 	spin_lock(&lane->lock);
 	left = lane_hand_over(lane, cpu);
 	awake = lane->next || lane_ready(lane);
+	later = awake && !lane->next && lane_held(lane->first, lane->cpu, lane->at_home);
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
 		lane_delivers_elsewhere(lane);
-	if (awake)
+	if (later)
+		lane_wake_later(lane);
+	else if (awake)
 		lane_wake(lane);
 }
 
@@ -641,13 +718,15 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
  * @sa: the SA
  * @result: of that; for -EINPROGRESS, ipsec_lane_resume() follows or has been called
  *
- * Context: any, RCU held since before the processing, as the packet may be gone and
+ * Context: any, RCU held since ipsec_lane_passes(), as the packet may be gone and
  * the SA with it; does not sleep.
  * Return: @result.
  */
 int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 {
-	if (unlikely(result == -EINPROGRESS))
+	if (likely(result != -EINPROGRESS))
+		this_cpu_dec(sa->counters->busy);
+	else
 		ipsec_lane_pass(&sa->lane, 1);
 	return result;
 }
@@ -664,10 +743,13 @@ int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane_kind kind,
 		       int result)
 {
+	struct ipsec_counters __percpu *counters = sa->counters;
+
 	rcu_read_lock();
 	lane_jobs[kind]->deliver(sa, skb, result);
 	ipsec_lane_pass(&sa->lane, -1);
 	rcu_read_unlock();
+	this_cpu_dec(counters->busy);
 }
 
 /* @lane->lock is held */
@@ -835,6 +917,9 @@ static void lane_hand_init(struct lane_hand *hand, int cpu)
 	hand->cpu = cpu;
 	spin_lock_init(&hand->lock);
 	INIT_LIST_HEAD(&hand->lanes);
+	INIT_LIST_HEAD(&hand->held);
+	hrtimer_init(&hand->later, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+	hand->later.function = lane_later;
 	INIT_LIST_HEAD(&hand->follow);
 	ipsec_poll_add(&hand->napi, lane_poll);
 }
@@ -867,6 +952,8 @@ void ipsec_lane_teardown(void)
 {
 	int cpu;
 
+	for_each_possible_cpu(cpu)
+		hrtimer_cancel(&per_cpu_ptr(&lane_hands, cpu)->later);
 	destroy_workqueue(lane_queue);
 	for_each_possible_cpu(cpu)
 		ipsec_poll_del(&per_cpu_ptr(&lane_hands, cpu)->napi);

@@ -32,7 +32,7 @@ struct lane_hand;
  * @cpu: the CPU that delivers
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, or was
- * @served: in the list of lanes that a hand serves
+ * @served: in the list of lanes that a hand serves, or of those that it looks at later
  * @follow: in the list of lanes whose gate opens when a hand's softirq has come round
  * @rounds: how often it still has to
  * @gate: opens the gate when @passed is zero
@@ -81,14 +81,17 @@ struct ipsec_lane {
  * @spread: what is counted when it is not
  * @work: on any CPU, in any order: a result, or -EINPROGRESS, and then
  *	ipsec_lane_done() follows. The skb stays the lane's
+ * @held: the packet is not to be delivered yet by @cpu, which is the one that brings where
+ *	the lane is at home; it is asked again soon. NULL where it always is
  * @deliver: in the order in which the packets came, on one CPU; takes the skb
  *
- * Context of both: BH off, RCU held.
+ * Context of all: BH off, RCU held.
  */
 struct ipsec_lane_job {
 	enum ipsec_count	full;
 	enum ipsec_count	spread;
 	int			(*work)(struct ipsec_sa *sa, struct sk_buff *skb);
+	bool			(*held)(const struct sk_buff *skb, int cpu, bool at_home);
 	void			(*deliver)(struct ipsec_sa *sa, struct sk_buff *skb, int result);
 };
 

@@ -162,6 +162,15 @@ static void pace_measure(struct ipsec_pace *pace, int own)
 	WRITE_ONCE(pace->alone, own >= 0 && own < 100 ? div_u64(100ULL * rate, 100 - own) : 0);
 }
 
+/* is it too early for another trial */
+static bool pace_waits(struct ipsec_pace *pace)
+{
+	if (READ_ONCE(pace->waits) && time_before(jiffies, READ_ONCE(pace->again)))
+		return true;
+	WRITE_ONCE(pace->waits, false);
+	return false;
+}
+
 /**
  * ipsec_pace_open() - which CPUs shall take over, now that packets come in crowds
  * @pace: the SA's; ipsec_pace_packet() has said so
@@ -179,18 +188,15 @@ unsigned int ipsec_pace_open(struct ipsec_pace *pace, int start, u16 *cpus, unsi
 	unsigned int found = 0;
 
 	pace_measure(pace, own);
+	if (wanted && pace_waits(pace))
+		return 0;
 	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, start) {
 		if (found == most)
 			break;
 		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted))
 			cpus[found++] = cpu;
 	}
-	if (!wanted)
-		return found;
-	if (READ_ONCE(pace->waits) && time_before(jiffies, READ_ONCE(pace->again)))
-		return 0;
-	WRITE_ONCE(pace->waits, false);
-	return READ_ONCE(pace->alone) ? found : 0;
+	return !wanted || READ_ONCE(pace->alone) ? found : 0;
 }
 
 /**

@@ -139,7 +139,7 @@ static int rx_opened(struct ipsec_req *req, int err)
 	if (unlikely(err))
 		return rx_failed(sa, skb, seq, err);
 
-	if (unlikely(atomic_read(&sa->icv_failures)))
+	if (unlikely(sa->resync && atomic_read(&sa->icv_failures)))
 		atomic_set(&sa->icv_failures, 0);
 	return sa->rx->finish(sa, skb, seq);
 }
@@ -161,7 +161,7 @@ static int rx_open(struct ipsec_sa *sa, struct sk_buff *skb,
 	req->done = done;
 	skb->ip_summed = CHECKSUM_NONE;
 
-	err = ipsec_req_run(req, sa->rx->run);
+	err = sa->rx->run(req);
 	return err == -EINPROGRESS ? err : rx_opened(req, err);
 }
 
@@ -240,6 +240,7 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 		if (result != -EAGAIN)
 			return result;
 	}
+	ipsec_lane_passes(sa);
 	result = ipsec_lane_passed(sa, rx_open(sa, skb, rx_resume));
 	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
 }

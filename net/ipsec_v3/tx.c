@@ -36,7 +36,7 @@ static int tx_run(struct ipsec_req *req, void (*done)(struct ipsec_req *req, int
 	if (IS_ERR(req))
 		return PTR_ERR(req);
 	req->done = done;
-	err = ipsec_req_run(req, req->sa->tx->run);
+	err = req->sa->tx->run(req);
 	return err == -EINPROGRESS ? err : tx_done(req, err);
 }
 
@@ -73,6 +73,16 @@ const struct ipsec_lane_job ipsec_tx_job = {
 	.deliver	= tx_deliver,
 };
 
+/* The device's queue is that of the CPU that brings, as it was when packets were processed on
+ * the spot (XPS), whoever delivers. It takes the place of the NAPI that brought the packet.
+ */
+static void tx_keep_queue(struct sk_buff *skb)
+{
+#ifdef CONFIG_XPS
+	skb->sender_cpu = raw_smp_processor_id() + 1;
+#endif
+}
+
 /**
  * ipsec_output() - type->output of ESP and AH
  * @x: the SA
@@ -89,11 +99,13 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 	int err;
 
 	if (unlikely(ipsec_lane_open(sa))) {
+		tx_keep_queue(skb);
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
 		if (err != -EAGAIN)
 			return err;
 	}
 	rcu_read_lock();
+	ipsec_lane_passes(sa);
 	err = ipsec_lane_passed(sa, tx_run(sa->tx->prepare(sa, skb), tx_resume));
 	rcu_read_unlock();
 	return err;
@@ -130,22 +142,33 @@ static int tx_lane_work_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	return tx_run(ipsec_esp_tx_device(sa, skb), tx_lane_done);
 }
 
+/* What a device does not take, as its queue is stopped, the core would put aside, without a limit,
+ * and the next packet would overtake it once the queue goes on. So it stays in the lane. At
+ * home it may be put aside, one at a time: what this CPU sends after that is left in the
+ * queueing discipline.
+ */
+static bool tx_held_by_device(const struct sk_buff *skb, int cpu, bool at_home)
+{
+	const struct net_device *dev = skb->dev;
+
+	if (!skb_queue_empty_lockless(&per_cpu(softnet_data, cpu).xfrm_backlog))
+		return true;
+	return !at_home && netif_running(dev) &&
+	       netif_xmit_frozen_or_stopped(skb_get_tx_queue(dev, skb));
+}
+
 const struct ipsec_lane_job ipsec_tx_device_job = {
 	.full		= IPSEC_DROP_TX_QUEUE,
 	.spread		= IPSEC_EVENT_TX_SPREAD,
 	.work		= tx_lane_work_device,
+	.held		= tx_held_by_device,
 	.deliver	= tx_deliver_device,
 };
 
 /* A device without a queue tells the sender that a packet which comes later was lost. */
 static bool tx_has_queue(const struct net_device *dev)
 {
-	bool has;
-
-	rcu_read_lock();
-	has = rcu_dereference(netdev_get_tx_queue(dev, 0)->qdisc)->enqueue;
-	rcu_read_unlock();
-	return has;
+	return rcu_dereference_bh(netdev_get_tx_queue(dev, 0)->qdisc)->enqueue;
 }
 
 /**
@@ -168,9 +191,11 @@ int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	dev_hold(dev);
 	if (tx_has_queue(dev) && unlikely(ipsec_lane_open(sa)))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
-	if (likely(err == -EAGAIN))
+	if (likely(err == -EAGAIN)) {
+		ipsec_lane_passes(sa);
 		err = ipsec_lane_passed(sa, tx_run(ipsec_esp_tx_device(sa, skb),
 						   tx_resume_device));
+	}
 	if (likely(err != -EINPROGRESS))
 		dev_put(dev);
 	return err;

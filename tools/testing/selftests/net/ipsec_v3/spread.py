@@ -12,11 +12,12 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import time
 
-from lib import busy, cryptd, host, impl, ktap, setting, spread
+from lib import busy, cryptd, host, impl, ktap, nic, packet, setting, spread
 from lib.line import Line, Rig
-from lib.shape import PORT_DUT, PORT_PEER, TRANSPORT, TUNNEL
+from lib.shape import PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 RIG = Rig()
@@ -435,6 +436,58 @@ ktap.add("RxQueueFull: a full lane drops what comes then", full, "RxQueueFull",
          "XfrmInStateProtoError", send_in)
 ktap.add("TxQueueFull: a full lane drops what comes then", full, "TxQueueFull",
          "XfrmOutStateProtoError", send_out)
+
+
+@contextlib.contextmanager
+def before_nic():
+    """(host, socket, a function that sends so many, how many have been sent) of a host whose network
+    device can be stopped"""
+    with nic.plugged() as dut, dut.udp(nic.HERE, PORT_DUT) as sock:
+        dut.run("tc", "qdisc", "add", "dev", nic.DEVICE, "root", *host.Dut.queue.split())
+        dut.ip(host.state_line(nic.HERE, nic.THERE, SPI_OUT, Combined(GCM).words(), esn=True, oseq=START),
+               host.policy_line("out", nic.HERE, nic.THERE, host.template()))
+        sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 23)
+        dut.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
+
+        def send(count):
+            for _ in range(count):
+                sock.sendto(b"one of many", (nic.THERE, PORT_PEER))
+
+        with spread.bringing():
+            send(BURST)
+            yield dut, send
+
+
+def leave_in_order(dut, first, count):
+    """So many leave, from this number on."""
+    numbers = [int.from_bytes(packet.split(dut.offered()[1])[2][4:8], "big") for _ in range(count)]
+    ktap.equal([(n, seq) for n, seq in enumerate(numbers) if seq != (START + first + n) & 0xffffffff][:9], [],
+               "what left out of turn")
+
+
+@ktap.case("a device that is stopped: what has been encrypted waits in the lane, which may fill")
+def stopped():
+    with before_nic() as (dut, send):
+        with nic.stopped():
+            send(LANE_MAX + 4 * STEP)
+            ktap.wait_for(lambda: dut.counters().get("TxQueueFull"), "the lane is full")
+        lost = dut.counters()["TxQueueFull"]
+        ktap.equal(dut.counters()["XfrmOutStateProtoError"], lost, "XfrmOutStateProtoError")
+        leave_in_order(dut, 1, BURST + LANE_MAX + 4 * STEP - lost)
+
+
+@ktap.case("a device that is stopped again and again: nothing is overtaken")
+def stop_and_go():
+    with before_nic() as (dut, send):
+        toggle = f"while :; do echo 1; echo 0; done > {nic.PARAMETERS}/stopped"
+        with subprocess.Popen(["sh", "-c", toggle]) as process:
+            for _ in range(20):
+                send(2 * BURST)
+                time.sleep(0.05)
+            process.kill()
+        setting.write(f"{nic.PARAMETERS}/stopped", 0)
+        ktap.check(dut.counters().get("TxSpread", 0) > BURST, "nothing was spread")
+        leave_in_order(dut, 1, 41 * BURST)
 
 
 def burst(on, number):

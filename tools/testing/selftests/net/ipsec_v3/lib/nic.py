@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from . import host, impl, ktap, packet
+from . import host, impl, ktap, packet, setting
 from .shape import SPI_IN, SPI_OUT
 
 DEVICE = "xnic0"
@@ -74,17 +74,14 @@ class Nic(host.Host):
                 return found
 
 
-@contextlib.contextmanager
 def status(value):
     """What it says of what it receives"""
-    path = f"{PARAMETERS}/status"
-    with open(path, "w", encoding="ascii") as file:
-        file.write(str(value))
-    try:
-        yield
-    finally:
-        with open(path, "w", encoding="ascii") as file:
-            file.write(str(SUCCESS))
+    return setting.of(f"{PARAMETERS}/status", value)
+
+
+def stopped():
+    """Its ring is full meanwhile"""
+    return setting.of(f"{PARAMETERS}/stopped", 1)
 
 
 @contextlib.contextmanager

@@ -23,8 +23,29 @@ module_param_named(status, nic_status, uint, 0644);
 MODULE_PARM_DESC(status, "of received packets, as in enum of net/xfrm.h; 1 is success");
 
 static struct net_device *nic_dev;
+static bool nic_stopped;
 static struct gro_cells nic_cells;
 static struct xfrm_state __rcu *nic_in;		/* the SA for receiving, if there is one */
+
+static int nic_stop(const char *value, const struct kernel_param *param)
+{
+	int err = param_set_bool(value, param);
+
+	if (err || !nic_dev)
+		return err;
+	if (nic_stopped)
+		netif_tx_stop_all_queues(nic_dev);
+	else
+		netif_tx_wake_all_queues(nic_dev);
+	return 0;
+}
+
+static const struct kernel_param_ops nic_stop_ops = {
+	.set	= nic_stop,
+	.get	= param_get_bool,
+};
+module_param_cb(stopped, &nic_stop_ops, &nic_stopped, 0644);
+MODULE_PARM_DESC(stopped, "its queue, as that of a device whose ring is full");
 
 static int nic_add(struct xfrm_state *x)
 {
@@ -143,7 +164,8 @@ static int __init nic_init(void)
 {
 	int err = -ENOMEM;
 
-	nic_dev = alloc_netdev(0, "xnic%d", NET_NAME_ENUM, nic_setup);
+	/* in front of two queues a qdisc sends on although they are stopped */
+	nic_dev = alloc_netdev_mq(0, "xnic%d", NET_NAME_ENUM, nic_setup, 2);
 	if (!nic_dev)
 		return err;
 	err = gro_cells_init(&nic_cells, nic_dev);

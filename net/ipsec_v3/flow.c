@@ -16,7 +16,6 @@
  */
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
-#include <linux/smp.h>
 #include <net/dst_metadata.h>
 #include <net/gro.h>
 #include <net/hotdata.h>
@@ -28,17 +27,13 @@
 /**
  * struct flow_cpu - the flows of one CPU
  * @came: packets that other CPUs have handed over; its lock guards it
- * @next: packets that came before those, of @napi alone
- * @napi: gives them to the stack
- * @call: tells the CPU that @napi has been scheduled
- * @cpu: the CPU
+ * @next: packets that came before those, of @poll alone
+ * @poll: gives them to the stack
  */
 struct flow_cpu {
 	struct sk_buff_head	came;
 	struct sk_buff_head	next;
-	struct napi_struct	napi;
-	call_single_data_t	call;
-	int			cpu;
+	struct ipsec_poll	poll;
 };
 
 /**
@@ -166,15 +161,6 @@ static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
 	}
 }
 
-/* A CPU that is offline has its NAPI run here. */
-static void flow_call(struct flow_cpu *to)
-{
-	if (!napi_schedule_prep(&to->napi))
-		return;
-	if (to->cpu == smp_processor_id() || smp_call_function_single_async(to->cpu, &to->call))
-		__napi_schedule(&to->napi);
-}
-
 /* What is too much is dropped, as the core would. */
 static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
 {
@@ -191,7 +177,7 @@ static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_h
 	spin_lock(&to->came.lock);
 	skb_queue_splice_tail_init(skbs, &to->came);
 	spin_unlock(&to->came.lock);
-	flow_call(to);
+	ipsec_poll_call(&to->poll);
 }
 
 /* The core told the callbacks that it drops the packets, and one of a tunnel device that came
@@ -277,7 +263,7 @@ static void flow_receive(struct napi_struct *napi, struct flow_run *run, struct 
 /* Completes each time, for that empties GRO: only then has a packet left. */
 static int flow_poll(struct napi_struct *napi, int budget)
 {
-	struct flow_cpu *flow = container_of(napi, struct flow_cpu, napi);
+	struct flow_cpu *flow = container_of(napi, struct flow_cpu, poll.napi);
 	struct flow_run run = {};
 	struct sk_buff *skb;
 
@@ -295,20 +281,11 @@ static int flow_poll(struct napi_struct *napi, int budget)
 	return run.count;
 }
 
-static void flow_called(void *data)
-{
-	struct flow_cpu *flow = data;
-
-	__napi_schedule(&flow->napi);
-}
-
 static void flow_cpu_init(struct flow_cpu *flow, int cpu)
 {
 	skb_queue_head_init(&flow->came);
 	__skb_queue_head_init(&flow->next);
-	flow->cpu = cpu;
-	INIT_CSD(&flow->call, flow_called, flow);
-	ipsec_poll_add(&flow->napi, flow_poll);
+	ipsec_poll_add(&flow->poll, cpu, flow_poll);
 }
 
 /**
@@ -337,6 +314,6 @@ void ipsec_flow_teardown(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		ipsec_poll_del(&per_cpu_ptr(&flow_cpus, cpu)->napi);
+		ipsec_poll_del(&per_cpu_ptr(&flow_cpus, cpu)->poll);
 	synchronize_net();
 }

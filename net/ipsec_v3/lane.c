@@ -41,7 +41,7 @@
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which a packet that was held is looked at */
+#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which what was held is looked at */
 
 /* why a lane's gate is shut */
 #define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
@@ -50,22 +50,20 @@
 /**
  * struct lane_hand - what a CPU does for lanes
  * @work: works and delivers for its own lanes, and works for those that want more hands
- * @cpu: the CPU
  * @lock: guards @lanes and @held
  * @lanes: its own that are awake, in turn
  * @held: its own that have nothing to do but deliver, and may not yet
  * @later: when these have their turn
- * @napi: comes round with the softirq of this CPU, behind the core's queues
+ * @poll: comes round with the softirq of this CPU, behind the core's queues
  * @follow: lanes whose gate opens when it has
  */
 struct lane_hand {
 	struct work_struct	work;
-	int			cpu;
 	spinlock_t		lock;
 	struct list_head	lanes;
 	struct list_head	held;
 	struct hrtimer		later;
-	struct napi_struct	napi;
+	struct ipsec_poll	poll;
 	struct list_head	follow;
 };
 
@@ -138,7 +136,7 @@ static void lane_wake(struct ipsec_lane *lane)
 	WRITE_ONCE(lane->hand, hand);
 	list_add_tail(&lane->served, &hand->lanes);
 	spin_unlock_bh(&hand->lock);
-	lane_queue_on(hand->cpu, &hand->work);
+	lane_queue_on(hand->poll.cpu, &hand->work);
 }
 
 /* Likewise, but it looks later: the packet that is next is held. */
@@ -161,7 +159,7 @@ static enum hrtimer_restart lane_later(struct hrtimer *timer)
 	spin_lock(&hand->lock);
 	list_splice_tail_init(&hand->held, &hand->lanes);
 	spin_unlock(&hand->lock);
-	lane_queue_on(hand->cpu, &hand->work);
+	lane_queue_on(hand->poll.cpu, &hand->work);
 	return HRTIMER_NORESTART;
 }
 
@@ -361,7 +359,7 @@ static struct ipsec_lane *lane_followed(struct lane_hand *hand, bool count)
  */
 static int lane_poll(struct napi_struct *napi, int budget)
 {
-	struct lane_hand *hand = container_of(napi, struct lane_hand, napi);
+	struct lane_hand *hand = container_of(napi, struct lane_hand, poll.napi);
 	struct ipsec_lane *lane;
 	bool count = true;
 
@@ -386,16 +384,16 @@ static unsigned int lane_rounds(void)
 	return 1 + DIV_ROUND_UP(2 * (ipsec_max_backlog() + 1), NAPI_POLL_WEIGHT);
 }
 
-/* The gate opens when what this CPU delivered has left its queues. BH is off. */
-static void lane_follow(struct ipsec_lane *lane)
+/* The gate opens when what a CPU delivered has left its queues. BH is off. */
+static void lane_follow(struct ipsec_lane *lane, int cpu)
 {
-	struct lane_hand *hand = this_cpu_ptr(&lane_hands);
+	struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
 
 	spin_lock(&lane_follow_lock);
 	lane->rounds = lane_rounds();
 	list_add_tail(&lane->follow, &hand->follow);
 	spin_unlock(&lane_follow_lock);
-	napi_schedule(&hand->napi);
+	ipsec_poll_call(&hand->poll);
 }
 
 /* The core's work item has begun, but one that takes long does not hold up those behind it; it
@@ -405,20 +403,20 @@ static void lane_behind_work(struct work_struct *work)
 {
 	synchronize_rcu_expedited();
 	local_bh_disable();
-	lane_follow(container_of(work, struct ipsec_lane, behind));
+	lane_follow(container_of(work, struct ipsec_lane, behind), smp_processor_id());
 	local_bh_enable();
 }
 
-/* This CPU delivers no more: the gate is shut. BH is off. */
-static void lane_delivers_elsewhere(struct ipsec_lane *lane)
+/* A CPU delivers no more: the gate is shut. BH is off. */
+static void lane_delivers_elsewhere(struct ipsec_lane *lane, int cpu)
 {
 	/* whoever brings @passed to zero after this has looked sees the gate shut */
 	smp_mb();
 	lane_open_gate(lane, LANE_GATE_PASSED);
 	if (lane_core_works_later(lane))
-		queue_work_on(smp_processor_id(), system_wq, &lane->behind);
+		queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, system_wq, &lane->behind);
 	else
-		lane_follow(lane);
+		lane_follow(lane, cpu);
 }
 
 /* leaves the lane to the CPU that brings, if that was wanted; @lane->lock is held */
@@ -445,7 +443,7 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
-		lane_delivers_elsewhere(lane);
+		lane_delivers_elsewhere(lane, cpu);
 	if (later)
 		lane_wake_later(lane);
 	else if (awake)
@@ -519,11 +517,11 @@ static bool lane_lend_some(void)
  */
 static bool lane_hand_rests(struct lane_hand *hand)
 {
-	cpumask_clear_cpu(hand->cpu, &lane_hands_awake);
+	cpumask_clear_cpu(hand->poll.cpu, &lane_hands_awake);
 	/* pairs with the lock in lane_call(), between listing the lane and this mask */
 	smp_mb__after_atomic();
 	return list_empty(&lane_wanted) ||
-	       cpumask_test_and_set_cpu(hand->cpu, &lane_hands_awake);
+	       cpumask_test_and_set_cpu(hand->poll.cpu, &lane_hands_awake);
 }
 
 /* A hand serves one lane of its own, and lends itself when it has none; and lets others
@@ -539,13 +537,13 @@ static void lane_hand_work(struct work_struct *work)
 	rcu_read_lock();
 	lane = lane_served_next(hand);
 	if (lane)
-		lane_serve(lane, hand->cpu);
+		lane_serve(lane, hand->poll.cpu);
 	else
 		more = lane_lend_some();
 	rcu_read_unlock();
 	local_bh_enable();
 	if (more || !lane_hand_rests(hand))
-		lane_queue_on(hand->cpu, work);
+		lane_queue_on(hand->poll.cpu, work);
 }
 
 /* true when there was a CPU to call */
@@ -612,7 +610,7 @@ static void lane_begin(struct ipsec_lane *lane)
 	}
 	spin_unlock(&lane->lock);
 	if (begins)
-		lane_delivers_elsewhere(lane);
+		lane_delivers_elsewhere(lane, smp_processor_id());
 }
 
 /* was the lane left to @cpu, which brings */
@@ -621,21 +619,45 @@ static bool lane_is_home(struct ipsec_lane *lane, int cpu)
 	return READ_ONCE(lane->at_home) && READ_ONCE(lane->cpu) == cpu;
 }
 
-/* the CPU that delivers shall leave that to this one */
+/* takes the lane from the hand in whose list it is, if it is in one */
+static bool lane_unlist(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = READ_ONCE(lane->hand);
+	bool listed;
+
+	if (!hand)
+		return false;
+	spin_lock_bh(&hand->lock);
+	listed = !list_empty(&lane->served);
+	list_del_init(&lane->served);
+	spin_unlock_bh(&hand->lock);
+	return listed;
+}
+
+/* The CPU that delivers shall leave that to this one. If it does not deliver just now, this one
+ * takes it: the other may have no time at all. Else it will be done by whoever comes first, that
+ * CPU when it has delivered, or this one in the next jiffy.
+ */
 static void lane_leave(struct ipsec_lane *lane, int here)
 {
-	bool wake = false;
+	bool wake = false, left = false;
+	int from;
 
 	spin_lock(&lane->lock);
+	from = lane->cpu;
 	/* another CPU may have been first */
-	if (lane->open && !lane->leaving && !lane->gated && !lane_is_home(lane, here)) {
-		lane->home = here;
+	if (lane->open && !lane->gated && !lane_is_home(lane, here)) {
+		if (!lane->leaving)
+			lane->home = here;
 		lane->leaving = true;
+		left = lane_hand_over(lane, from);
 		wake = !lane->awake;
 		lane->awake = true;
 	}
 	spin_unlock(&lane->lock);
-	if (wake)
+	if (left)
+		lane_delivers_elsewhere(lane, from);
+	if (wake || (left && lane_unlist(lane)))
 		lane_wake(lane);
 }
 
@@ -644,8 +666,10 @@ static bool lane_stays(struct ipsec_lane *lane, int here)
 {
 	int cpu = READ_ONCE(lane->cpu);
 
-	if (READ_ONCE(lane->leaving) || READ_ONCE(lane->gated) || lane_is_home(lane, here))
+	if (READ_ONCE(lane->gated) || lane_is_home(lane, here))
 		return true;
+	if (READ_ONCE(lane->leaving))
+		return false;
 	return cpu != here && cpu_online(cpu) &&
 	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
 }
@@ -877,15 +901,9 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 /* takes the lane out of every list that it may be in */
 static void lane_forget(struct ipsec_lane *lane)
 {
-	struct lane_hand *hand = READ_ONCE(lane->hand);
-
 	cancel_work_sync(&lane->gate);
 	cancel_work_sync(&lane->behind);
-	if (hand) {
-		spin_lock_bh(&hand->lock);
-		list_del_init(&lane->served);
-		spin_unlock_bh(&hand->lock);
-	}
+	lane_unlist(lane);
 	spin_lock_bh(&lane_follow_lock);
 	list_del_init(&lane->follow);
 	spin_unlock_bh(&lane_follow_lock);
@@ -914,14 +932,13 @@ void ipsec_lane_fini(struct ipsec_lane *lane)
 static void lane_hand_init(struct lane_hand *hand, int cpu)
 {
 	INIT_WORK(&hand->work, lane_hand_work);
-	hand->cpu = cpu;
 	spin_lock_init(&hand->lock);
 	INIT_LIST_HEAD(&hand->lanes);
 	INIT_LIST_HEAD(&hand->held);
 	hrtimer_init(&hand->later, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	hand->later.function = lane_later;
 	INIT_LIST_HEAD(&hand->follow);
-	ipsec_poll_add(&hand->napi, lane_poll);
+	ipsec_poll_add(&hand->poll, cpu, lane_poll);
 }
 
 /**
@@ -956,6 +973,6 @@ void ipsec_lane_teardown(void)
 		hrtimer_cancel(&per_cpu_ptr(&lane_hands, cpu)->later);
 	destroy_workqueue(lane_queue);
 	for_each_possible_cpu(cpu)
-		ipsec_poll_del(&per_cpu_ptr(&lane_hands, cpu)->napi);
+		ipsec_poll_del(&per_cpu_ptr(&lane_hands, cpu)->poll);
 	synchronize_net();
 }

@@ -173,21 +173,25 @@ class Flood:
 
     def __init__(self, on):
         self.on, self.sent, self.got = on, {}, []
+        self.before = self.lost()
         self.flows = FLOWS if on.shape.mode == "tunnel" else 1
         if self.flows > 1:
             RIG.dut.ip(on.shape.any_flow(on.kind))
         room()
 
+    def lost(self):
+        return RIG.dut.counters().get("RxQueueFull", 0) + RIG.dut.dropped("v0")
+
     def spread(self, count):
-        """How many of so many more were spread"""
-        before = RIG.dut.counters().get("RxSpread", 0)
+        """How many of so many more were spread, or lost"""
+        before = RIG.dut.counters().get("RxSpread", 0) + self.lost()
         for _ in range(count):
             flow = len(self.sent) % self.flows
             data = bytes([flow]) + os.urandom(40)
             self.sent[data] = len(self.sent) + 1
             RIG.dut.wire.send(self.on.seal(START + len(self.sent), data, ports=(PORT_PEER + flow, PORT_DUT)))
         self.got += RIG.sockets.waiting(self.on.shape)
-        return RIG.dut.counters().get("RxSpread", 0) - before
+        return RIG.dut.counters().get("RxSpread", 0) + self.lost() - before
 
     def until(self, wanted):
         """wanted: of 100 packets spread"""
@@ -197,9 +201,9 @@ class Flood:
                 return True
         return False
 
-    def check(self, lost):
+    def check(self):
         ktap.wait_for(lambda: self.got.extend(RIG.sockets.waiting(self.on.shape)) or
-                      len(self.got) == len(self.sent) - lost(), "all have arrived")
+                      len(self.got) == len(self.sent) - self.lost() + self.before, "all have arrived")
         for flow in range(self.flows):
             order = [self.sent[data] for data in self.got if data[0] == flow]
             ktap.equal([n for n, number in enumerate(order) if n and number < order[n - 1]], [],
@@ -209,17 +213,31 @@ class Flood:
 def comes_home(shape):
     """Its CPU gets something else to do, and the packets come on"""
     flood = Flood(line(shape))
-    dropped = RIG.dut.counters().get("RxQueueFull", 0)
     with spread.bringing(), spread.parameters(spread_idle=60), spread.LaterHog() as hog:
         ktap.check(flood.until(bool), "nothing was spread")
         hog.go()
         ktap.check(flood.until(lambda found: not found), "all was spread")
         flood.spread(300)
-    flood.check(lambda: RIG.dut.counters().get("RxQueueFull", 0) - dropped)
+    flood.check()
+    return flood
 
 
 for shape in (V4, V6, *TUNNEL):
     ktap.add(f"a lane comes home when its CPU has no time: {shape}", comes_home, shape)
+
+
+def taken_home(shape):
+    """Its CPU does nothing but interrupts any more: whoever brings the packets takes the lane."""
+    if not spread.softirqs_on_their_own():
+        raise ktap.Skip("the softirqs of such a CPU stand still here")
+    with setting.unthrottled(), spread.unfair():
+        flood = comes_home(shape)
+    ktap.equal(flood.lost() - flood.before, 0, "packets that were lost until then")
+
+
+# what the core leaves to a work item of that CPU, in transport mode, stays there
+for shape in TUNNEL:
+    ktap.add(f"a lane is taken home when its CPU has no time at all: {shape}", taken_home, shape)
 
 
 def trickle(shape):

@@ -122,6 +122,12 @@ class Host:
                             found[name] = int(value)
         return found
 
+    def dropped(self, device):
+        """What it has received and the core had no room for"""
+        with self.inside():
+            with open("/proc/thread-self/net/dev", encoding="ascii") as file:
+                return next(int(line.split()[4]) for line in file if line.split()[0] == f"{device}:")
+
     def ip_figure(self, version, figure):
         """InReceives or InDelivers: a whole GRO packet counts as one"""
         name = "snmp" if version == 4 else "snmp6"

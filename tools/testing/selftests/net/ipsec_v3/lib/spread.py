@@ -71,6 +71,16 @@ def fair_server():
     return release() >= (6, 12)
 
 
+def softirqs_on_their_own():
+    """Do softirqs run when an interrupt ends although a thread of theirs waits for the CPU"""
+    return release() >= (6, 5)
+
+
+def unfair():
+    """Nor does the fair server leave anything of the CPU that delivers."""
+    return setting.of(f"/sys/kernel/debug/sched/fair_server/cpu{DELIVERS}/runtime", 0)
+
+
 class MostlyHog:
     """The CPU that delivers has a twentieth of each second for others: what waits for
     work on every CPU goes on."""

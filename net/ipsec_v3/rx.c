@@ -35,13 +35,15 @@ void ipsec_rx_strip(struct ipsec_sa *sa, struct sk_buff *skb, unsigned int hlen)
 		skb_set_transport_header(skb, -iplen);
 }
 
-/* The packet ends with us although nothing is wrong: the core forgets it on
- * -EINPROGRESS, and with it the device reference that it took for us.
+/* The packet ends with us although nothing is wrong. The core forgets it on -EINPROGRESS; one
+ * that looks at it once more does that before this CPU's next softirq.
  */
 static int rx_consume(struct sk_buff *skb)
 {
-	dev_put(skb->dev);
-	consume_skb(skb);
+	if (IPSEC_INPUT_KEEPS_DEVICE)
+		consume_skb(skb);
+	else
+		dev_consume_skb_irq(skb);
 	return -EINPROGRESS;
 }
 
@@ -66,6 +68,8 @@ static int rx_accept(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
 {
 	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
 		ipsec_window_dummy(sa, skb, ipsec_rx_seq(skb));
+		/* the core took it for us */
+		dev_put(skb->dev);
 		return rx_consume(skb);
 	}
 	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
@@ -173,8 +177,7 @@ static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 	if (result != RX_REPLACED)
 		return result;
 	/* the device reference went with the stash */
-	consume_skb(skb);
-	return -EINPROGRESS;
+	return rx_consume(skb);
 }
 
 static void rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
@@ -213,12 +216,14 @@ const struct ipsec_lane_job ipsec_rx_job = {
 	.deliver	= rx_deliver,
 };
 
-/* May the packet come back later? Not where the core then mistakes the device, and an XFRM or VTI
- * interface will take the packet.
+/* May the packet come back later? Not where the core then mistakes the device: an XFRM or VTI
+ * interface will take the packet, or it has come back from another SA already, and the core looks
+ * at it after we have taken it.
  */
 static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 {
-	return IPSEC_INPUT_KEEPS_DEVICE || (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4);
+	return IPSEC_INPUT_KEEPS_DEVICE ||
+	       (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 && skb_sec_path(skb)->len == 1);
 }
 
 /**

@@ -60,7 +60,7 @@ struct ipsec_sa;
 	X(TX_DEVICE, "TxDevice", ENETDOWN, XFRMOUTSTATEPROTOERROR, here, \
 	  "the device went down while the packet was being encrypted")	\
 	X(TX_QUEUE, "TxQueueFull", ENOBUFS, XFRMOUTSTATEPROTOERROR, core, \
-	  "more packets of the SA wait than the CPUs can process")	\
+	  "more packets of the SA wait than the CPUs can process, or the device takes")	\
 	X(TX_NOMEM, "TxNoMemory", ENOMEM, XFRMOUTSTATEPROTOERROR, core,	\
 	  "no memory to send the packet")
 

@@ -282,6 +282,11 @@ struct ipsec_late *ipsec_netns_late(struct net *net);
 int ipsec_netns_setup(void);
 void ipsec_netns_teardown(void);
 
+/* external.c */
+bool ipsec_external_any(void);
+int ipsec_external_setup(void);
+void ipsec_external_teardown(void);
+
 /* guard.c */
 int ipsec_guard_setup(void);
 void ipsec_guard_teardown(void);

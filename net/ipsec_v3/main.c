@@ -163,6 +163,7 @@ static const struct ipsec_part parts[] = {
 	{ ipsec_lane_setup, ipsec_lane_teardown },
 	{ ipsec_flow_setup, ipsec_flow_teardown },
 	{ ipsec_netns_setup, ipsec_netns_teardown },
+	{ ipsec_external_setup, ipsec_external_teardown },
 	{ ipsec_guard_setup, ipsec_guard_teardown },
 };
 

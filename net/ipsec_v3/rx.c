@@ -223,7 +223,8 @@ const struct ipsec_lane_job ipsec_rx_job = {
 static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 {
 	return IPSEC_INPUT_KEEPS_DEVICE ||
-	       (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 && skb_sec_path(skb)->len == 1);
+	       (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 &&
+		skb_sec_path(skb)->len == 1 && !ipsec_external_any());
 }
 
 /**

@@ -328,8 +328,8 @@ def flows_apart(shape, suite):
 
 
 @contextlib.contextmanager
-def xfrm_interface():
-    RIG.dut.ip("link add test0 type xfrm dev v0 if_id 7", "link set test0 up")
+def xfrm_interface(words="dev v0 if_id 7"):
+    RIG.dut.ip(f"link add test0 type xfrm {words}", "link set test0 up")
     try:
         yield
     finally:
@@ -345,6 +345,12 @@ def interface():
         with rps("3", "test0"):
             ktap.equal(cpus_of_flows(line(TUNNEL[0], more="if_id 7"), "if_id 7"),
                        {spread.BRINGS, spread.DELIVERS}, "CPUs with RPS")
+
+
+@ktap.case("an external XFRM interface, which takes the packets of any SA, can go afterwards")
+def external():
+    with xfrm_interface("external"), spread.bringing():
+        bursts_in(line(TUNNEL[0]))
 
 
 for suite in (GCM, "AH hmac(sha256)"):

@@ -781,7 +781,8 @@ static int lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 {
 	if (unlikely(!lane->open))
 		return -EAGAIN;
-	if (unlikely(lane->count == LANE_MAX))
+	/* it may be more, as some are put back */
+	if (unlikely(lane->count >= LANE_MAX))
 		return -ENOBUFS;
 	skb->next = NULL;
 	if (lane->first)

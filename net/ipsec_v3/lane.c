@@ -29,7 +29,6 @@
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
 #include <linux/rculist.h>
-#include <net/hotdata.h>
 
 #include "ipsec.h"
 #include "lane.h"
@@ -41,7 +40,7 @@
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which what was held is looked at */
+#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which what was refused is tried again */
 
 /* why a lane's gate is shut */
 #define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
@@ -50,9 +49,9 @@
 /**
  * struct lane_hand - what a CPU does for lanes
  * @work: works and delivers for its own lanes, and works for those that want more hands
- * @lock: guards @lanes and @held
+ * @lock: guards @lanes and @refused
  * @lanes: its own that are awake, in turn
- * @held: its own that have nothing to do but deliver, and may not yet
+ * @refused: its own that have nothing to do but deliver, which was refused
  * @later: when these have their turn
  * @poll: comes round with the softirq of this CPU, behind the core's queues
  * @follow: lanes whose gate opens when it has
@@ -61,7 +60,7 @@ struct lane_hand {
 	struct work_struct	work;
 	spinlock_t		lock;
 	struct list_head	lanes;
-	struct list_head	held;
+	struct list_head	refused;
 	struct hrtimer		later;
 	struct ipsec_poll	poll;
 	struct list_head	follow;
@@ -112,44 +111,65 @@ static bool lane_ready(struct ipsec_lane *lane)
 	return smp_load_acquire(&lane_cb(lane->first)->result) != -EINPROGRESS;
 }
 
-/* is what is ready not to be delivered yet */
-static bool lane_held(const struct sk_buff *skb, int cpu, bool at_home)
-{
-	const struct ipsec_lane_job *job = lane_jobs[((struct lane_cb *)skb->cb)->kind];
-
-	return job->held && job->held(skb, cpu, at_home);
-}
-
 static void lane_queue_on(int cpu, struct work_struct *work)
 {
 	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
 }
 
-/* Tells the hand of the CPU that delivers. The caller has set @lane->awake, and holds
- * RCU.
+/* Puts the lane into a list of that hand, if its CPU is still the one that delivers. Who leaves
+ * the lane to another CPU says so first, and then looks into this list: one of the two sees the
+ * other.
  */
-static void lane_wake(struct ipsec_lane *lane)
+static bool lane_list(struct ipsec_lane *lane, struct lane_hand *hand, bool later)
 {
-	struct lane_hand *hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
+	bool delivers;
 
 	spin_lock_bh(&hand->lock);
-	WRITE_ONCE(lane->hand, hand);
-	list_add_tail(&lane->served, &hand->lanes);
-	spin_unlock_bh(&hand->lock);
-	lane_queue_on(hand->poll.cpu, &hand->work);
-}
-
-/* Likewise, but it looks later: the packet that is next is held. */
-static void lane_wake_later(struct ipsec_lane *lane)
-{
-	struct lane_hand *hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
-
-	spin_lock_bh(&hand->lock);
-	WRITE_ONCE(lane->hand, hand);
-	list_add_tail(&lane->served, &hand->held);
-	if (!hrtimer_is_queued(&hand->later))
+	delivers = hand->poll.cpu == READ_ONCE(lane->cpu);
+	if (delivers) {
+		WRITE_ONCE(lane->hand, hand);
+		list_add_tail(&lane->served, later ? &hand->refused : &hand->lanes);
+	}
+	if (delivers && later && !hrtimer_is_queued(&hand->later))
 		hrtimer_start(&hand->later, ns_to_ktime(LANE_LATER), HRTIMER_MODE_REL_SOFT);
 	spin_unlock_bh(&hand->lock);
+	return delivers;
+}
+
+static void lane_unlist_from(struct ipsec_lane *lane)
+{
+	WRITE_ONCE(lane->hand, NULL);
+	list_del_init(&lane->served);
+}
+
+/* takes the lane from the hand in whose list it is; was it in one */
+static bool lane_unlist(struct ipsec_lane *lane)
+{
+	struct lane_hand *hand = READ_ONCE(lane->hand);
+	bool listed;
+
+	if (!hand)
+		return false;
+	spin_lock_bh(&hand->lock);
+	listed = lane->hand == hand;
+	if (listed)
+		lane_unlist_from(lane);
+	spin_unlock_bh(&hand->lock);
+	return listed;
+}
+
+/* Tells the hand of the CPU that delivers; @later: it looks after a while, as the oldest packet
+ * was refused. The caller has set @lane->awake, and holds RCU.
+ */
+static void lane_wake(struct ipsec_lane *lane, bool later)
+{
+	struct lane_hand *hand;
+
+	do {
+		hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
+	} while (!lane_list(lane, hand, later));
+	if (!later)
+		lane_queue_on(hand->poll.cpu, &hand->work);
 }
 
 static enum hrtimer_restart lane_later(struct hrtimer *timer)
@@ -157,7 +177,7 @@ static enum hrtimer_restart lane_later(struct hrtimer *timer)
 	struct lane_hand *hand = container_of(timer, struct lane_hand, later);
 
 	spin_lock(&hand->lock);
-	list_splice_tail_init(&hand->held, &hand->lanes);
+	list_splice_tail_init(&hand->refused, &hand->lanes);
 	spin_unlock(&hand->lock);
 	lane_queue_on(hand->poll.cpu, &hand->work);
 	return HRTIMER_NORESTART;
@@ -202,8 +222,6 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *sprea
 		end = lane->first;
 		lane->first = end->next;
 	}
-	lane->count -= n;
-	lane->delivered += n;
 	if (!lane->first)
 		lane->last = NULL;
 	if (!end)
@@ -218,40 +236,43 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *sprea
 static void lane_attach(struct ipsec_lane *lane, struct sk_buff *list)
 {
 	struct sk_buff *end = list;
-	unsigned int n;
 
-	for (n = 1; end->next; n++)
+	while (end->next)
 		end = end->next;
 	end->next = lane->first;
 	if (!lane->first)
 		lane->last = end;
 	lane->first = list;
-	lane->count += n;
-	lane->delivered -= n;
 }
 
-/* delivers a list up to the first packet that is held, which it returns */
-static struct sk_buff *lane_deliver_list(struct ipsec_lane *lane, struct sk_buff *list, int cpu)
+/* Delivers a list up to the first packet that is not taken, which is the list then; how many.
+ */
+static unsigned int lane_deliver_list(struct ipsec_lane *lane, struct sk_buff **list)
 {
 	struct ipsec_counters __percpu *counters = lane_sa(lane)->counters;
-	bool at_home = READ_ONCE(lane->at_home);
-	struct sk_buff *skb;
+	struct sk_buff *skb, *next;
+	unsigned int n = 0;
 
-	while ((skb = list) && !lane_held(skb, cpu, at_home)) {
+	for (skb = *list; skb; skb = next, n++) {
 		struct lane_cb *cb = lane_cb(skb);
 
-		list = skb->next;
+		next = skb->next;
 		skb_mark_not_on_list(skb);
-		lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result);
+		if (!lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result)) {
+			skb->next = next;
+			break;
+		}
 		this_cpu_dec(counters->busy);
 	}
-	return list;
+	*list = skb;
+	return n;
 }
 
-/* delivers what is ready and not held; was there anything */
+/* delivers what is ready; was anything taken */
 static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 {
-	struct sk_buff *list, *held;
+	struct sk_buff *list;
+	unsigned int n;
 	bool spread;
 
 	spin_lock(&lane->lock);
@@ -261,23 +282,27 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 		return false;
 	if (spread)
 		ipsec_flow_begin(lane_sa(lane));
-	held = lane_deliver_list(lane, list, cpu);
+	n = lane_deliver_list(lane, &list);
 	if (spread)
 		ipsec_flow_end(lane_sa(lane));
 	spin_lock(&lane->lock);
-	if (held)
-		lane_attach(lane, held);
+	lane->count -= n;
+	lane->delivered += n;
+	lane->refused = list;
+	if (list)
+		lane_attach(lane, list);
 	lane->delivering = false;
 	spin_unlock(&lane->lock);
-	return held != list;
+	return n;
 }
 
-/* In transport mode the core gives each packet that was delivered to a work item of this
- * CPU, and what shall follow that is queued behind it.
+/* In transport mode the core gives each packet that it receives to a work item of the CPU that
+ * delivered it, and what shall follow that is queued behind it.
  */
 static bool lane_core_works_later(struct ipsec_lane *lane)
 {
-	return lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
+	return READ_ONCE(lane->kind) == IPSEC_LANE_RX &&
+	       lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
 }
 
 /* Work was done by somebody who does not deliver: the lane's hand may have gone to
@@ -293,7 +318,7 @@ static void lane_settle(struct ipsec_lane *lane)
 		lane->awake = true;
 	spin_unlock_bh(&lane->lock);
 	if (wake)
-		lane_wake(lane);
+		lane_wake(lane, false);
 }
 
 /* Opens the gate as far as @why has shut it; while packets are past the lane it stays shut
@@ -375,13 +400,18 @@ static int lane_poll(struct napi_struct *napi, int budget)
 	return 0;
 }
 
-/* Rounds of a softirq that take all from a queue of the core: a backlog holds no more than
- * net.core.netdev_max_backlog packets and one, twice, as the softirq first puts all aside that it
- * finds; of these each round takes 64, but for the round that is under way.
+/* Rounds of a softirq that take all that a CPU has delivered from its queues: from the core's
+ * backlog what is in it now, and from the cells of a tunnel device, which cannot be seen, a
+ * thousand packets, which is what they hold unless root wants more. Each round takes 64, but for
+ * the one that is under way.
  */
-static unsigned int lane_rounds(void)
+static unsigned int lane_rounds(int cpu)
 {
-	return 1 + DIV_ROUND_UP(2 * (ipsec_max_backlog() + 1), NAPI_POLL_WEIGHT);
+	const struct softnet_data *sd = &per_cpu(softnet_data, cpu);
+	unsigned int backlog = skb_queue_len_lockless(&sd->input_pkt_queue) +
+			       skb_queue_len_lockless(&sd->process_queue);
+
+	return 1 + DIV_ROUND_UP(max(backlog, 1000U), NAPI_POLL_WEIGHT);
 }
 
 /* The gate opens when what a CPU delivered has left its queues. BH is off. */
@@ -390,7 +420,7 @@ static void lane_follow(struct ipsec_lane *lane, int cpu)
 	struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
 
 	spin_lock(&lane_follow_lock);
-	lane->rounds = lane_rounds();
+	lane->rounds = lane_rounds(cpu);
 	list_add_tail(&lane->follow, &hand->follow);
 	spin_unlock(&lane_follow_lock);
 	ipsec_poll_call(&hand->poll);
@@ -439,15 +469,13 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 	spin_lock(&lane->lock);
 	left = lane_hand_over(lane, cpu);
 	awake = lane->next || lane_ready(lane);
-	later = awake && !lane->next && lane_held(lane->first, lane->cpu, lane->at_home);
+	later = awake && !lane->next && lane->refused;
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
 		lane_delivers_elsewhere(lane, cpu);
-	if (later)
-		lane_wake_later(lane);
-	else if (awake)
-		lane_wake(lane);
+	if (awake)
+		lane_wake(lane, later);
 }
 
 static void lane_serve(struct ipsec_lane *lane, int cpu)
@@ -469,7 +497,7 @@ static struct ipsec_lane *lane_served_next(struct lane_hand *hand)
 	spin_lock(&hand->lock);
 	lane = list_first_entry_or_null(&hand->lanes, struct ipsec_lane, served);
 	if (lane)
-		list_del_init(&lane->served);
+		lane_unlist_from(lane);
 	spin_unlock(&hand->lock);
 	return lane;
 }
@@ -588,7 +616,7 @@ static int lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
 }
 
 /* from now on another CPU delivers, if there is one that it is a gain to take */
-static void lane_begin(struct ipsec_lane *lane)
+static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 {
 	struct ipsec_flows flows;
 	int cpu = lane_find_cpus(lane, &flows);
@@ -602,6 +630,7 @@ static void lane_begin(struct ipsec_lane *lane)
 		ipsec_pace_restart(&lane->pace, lane->delivered);
 		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
 		lane->flows = flows;
+		WRITE_ONCE(lane->kind, kind);
 		WRITE_ONCE(lane->cpu, cpu);
 		WRITE_ONCE(lane->at_home, false);
 		lane->leaving = false;
@@ -619,26 +648,11 @@ static bool lane_is_home(struct ipsec_lane *lane, int cpu)
 	return READ_ONCE(lane->at_home) && READ_ONCE(lane->cpu) == cpu;
 }
 
-/* takes the lane from the hand in whose list it is, if it is in one */
-static bool lane_unlist(struct ipsec_lane *lane)
-{
-	struct lane_hand *hand = READ_ONCE(lane->hand);
-	bool listed;
-
-	if (!hand)
-		return false;
-	spin_lock_bh(&hand->lock);
-	listed = !list_empty(&lane->served);
-	list_del_init(&lane->served);
-	spin_unlock_bh(&hand->lock);
-	return listed;
-}
-
 /* The CPU that delivers shall leave that to this one. If it does not deliver just now, this one
  * takes it: the other may have no time at all. Else it will be done by whoever comes first, that
  * CPU when it has delivered, or this one in the next jiffy.
  */
-static void lane_leave(struct ipsec_lane *lane, int here)
+static void lane_leave(struct ipsec_lane *lane, int here, enum ipsec_lane_kind kind)
 {
 	bool wake = false, left = false;
 	int from;
@@ -650,6 +664,7 @@ static void lane_leave(struct ipsec_lane *lane, int here)
 		if (!lane->leaving)
 			lane->home = here;
 		lane->leaving = true;
+		WRITE_ONCE(lane->kind, kind);
 		left = lane_hand_over(lane, from);
 		wake = !lane->awake;
 		lane->awake = true;
@@ -658,7 +673,7 @@ static void lane_leave(struct ipsec_lane *lane, int here)
 	if (left)
 		lane_delivers_elsewhere(lane, from);
 	if (wake || (left && lane_unlist(lane)))
-		lane_wake(lane);
+		lane_wake(lane, false);
 }
 
 /* One that is on its way is left alone. */
@@ -675,14 +690,14 @@ static bool lane_stays(struct ipsec_lane *lane, int here)
 }
 
 /* shall the lane be opened, or closed */
-static noinline void lane_judge(struct ipsec_lane *lane)
+static noinline void lane_judge(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 {
 	local_bh_disable();
 	rcu_read_lock();
 	if (!READ_ONCE(lane->open))
-		lane_begin(lane);
+		lane_begin(lane, kind);
 	else if (!lane_stays(lane, smp_processor_id()))
-		lane_leave(lane, smp_processor_id());
+		lane_leave(lane, smp_processor_id(), kind);
 	rcu_read_unlock();
 	local_bh_enable();
 }
@@ -719,12 +734,13 @@ static noinline bool lane_is_closed(struct ipsec_lane *lane)
 /**
  * ipsec_lane_open() - does the next packet go through the SA's lane
  * @sa: the SA
+ * @kind: what is to be done with it
  *
  * Context: any; the packets of one flow come in order, so not from two CPUs at once.
  * Return: true when it goes to ipsec_lane_push(), false when it is processed on the
  * spot.
  */
-bool ipsec_lane_open(struct ipsec_sa *sa)
+bool ipsec_lane_open(struct ipsec_sa *sa, enum ipsec_lane_kind kind)
 {
 	unsigned int spread = READ_ONCE(ipsec_spread);
 	struct ipsec_lane *lane = &sa->lane;
@@ -733,7 +749,7 @@ bool ipsec_lane_open(struct ipsec_sa *sa)
 	if (likely(!spread && !open))
 		return false;
 	if (unlikely(ipsec_pace_packet(&lane->pace, spread, open)))
-		lane_judge(lane);
+		lane_judge(lane, kind);
 	return unlikely(READ_ONCE(lane->open)) && !lane_is_closed(lane);
 }
 
@@ -758,7 +774,7 @@ int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 /**
  * ipsec_lane_resume() - such a packet was finished later
  * @sa: the SA
- * @skb: the packet; it goes on its way, and the SA may go with it
+ * @skb: the packet; it goes on its way, and the SA may go with it; what is not taken is dropped
  * @kind: what was done with it
  * @result: what its job's work would have returned
  *
@@ -770,7 +786,8 @@ void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane
 	struct ipsec_counters __percpu *counters = sa->counters;
 
 	rcu_read_lock();
-	lane_jobs[kind]->deliver(sa, skb, result);
+	if (unlikely(!lane_jobs[kind]->deliver(sa, skb, result)))
+		lane_jobs[kind]->deliver(sa, skb, ipsec_drop(sa, 0, lane_jobs[kind]->full));
 	ipsec_lane_pass(&sa->lane, -1);
 	rcu_read_unlock();
 	this_cpu_dec(counters->busy);
@@ -781,8 +798,7 @@ static int lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 {
 	if (unlikely(!lane->open))
 		return -EAGAIN;
-	/* it may be more, as some are put back */
-	if (unlikely(lane->count >= LANE_MAX))
+	if (unlikely(lane->count == LANE_MAX))
 		return -ENOBUFS;
 	skb->next = NULL;
 	if (lane->first)
@@ -826,7 +842,7 @@ static int lane_put(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_count s
 		return err;
 	ipsec_event(sa, spread);
 	if (wake)
-		lane_wake(lane);
+		lane_wake(lane, false);
 	else if (waiting >= LANE_CALL)
 		lane_help(lane, waiting);
 	return -EINPROGRESS;
@@ -935,7 +951,7 @@ static void lane_hand_init(struct lane_hand *hand, int cpu)
 	INIT_WORK(&hand->work, lane_hand_work);
 	spin_lock_init(&hand->lock);
 	INIT_LIST_HEAD(&hand->lanes);
-	INIT_LIST_HEAD(&hand->held);
+	INIT_LIST_HEAD(&hand->refused);
 	hrtimer_init(&hand->later, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	hand->later.function = lane_later;
 	INIT_LIST_HEAD(&hand->follow);

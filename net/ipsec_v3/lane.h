@@ -27,11 +27,14 @@ struct lane_hand;
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment
  * @gated: why the gate is shut (bits): nothing is delivered while there is a reason
+ * @refused: the oldest packet was not taken when it was to be delivered
+ * @kind: of the packet with which the CPU that delivers has last changed, or is to (enum
+ *	ipsec_lane_kind)
  * @leaving: the CPU that delivers shall leave that to @home
  * @at_home: it has done that, and the lane closes there when it is empty
  * @cpu: the CPU that delivers
  * @home: the CPU that brings, and wanted that
- * @hand: whose list @served is in, or was
+ * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
  * @follow: in the list of lanes whose gate opens when a hand's softirq has come round
  * @rounds: how often it still has to
@@ -57,6 +60,8 @@ struct ipsec_lane {
 	bool			awake;
 	bool			delivering;
 	u8			gated;
+	bool			refused;
+	u8			kind;
 	bool			leaving;
 	bool			at_home;
 	int			cpu;
@@ -81,18 +86,16 @@ struct ipsec_lane {
  * @spread: what is counted when it is not
  * @work: on any CPU, in any order: a result, or -EINPROGRESS, and then
  *	ipsec_lane_done() follows. The skb stays the lane's
- * @held: the packet is not to be delivered yet by @cpu, which is the one that brings where
- *	the lane is at home; it is asked again soon. NULL where it always is
- * @deliver: in the order in which the packets came, on one CPU; takes the skb
+ * @deliver: in the order in which the packets came, on one CPU; takes the skb, and says so; or
+ *	leaves it to the lane, which asks again soon
  *
- * Context of all: BH off, RCU held.
+ * Context of both: BH off, RCU held.
  */
 struct ipsec_lane_job {
 	enum ipsec_count	full;
 	enum ipsec_count	spread;
 	int			(*work)(struct ipsec_sa *sa, struct sk_buff *skb);
-	bool			(*held)(const struct sk_buff *skb, int cpu, bool at_home);
-	void			(*deliver)(struct ipsec_sa *sa, struct sk_buff *skb, int result);
+	bool			(*deliver)(struct ipsec_sa *sa, struct sk_buff *skb, int result);
 };
 
 /** enum ipsec_lane_kind - the jobs there are */
@@ -106,7 +109,7 @@ extern const struct ipsec_lane_job ipsec_rx_job, ipsec_tx_job, ipsec_tx_device_j
 
 void ipsec_lane_init(struct ipsec_lane *lane);
 void ipsec_lane_fini(struct ipsec_lane *lane);
-bool ipsec_lane_open(struct ipsec_sa *sa);
+bool ipsec_lane_open(struct ipsec_sa *sa, enum ipsec_lane_kind kind);
 void ipsec_lane_pass(struct ipsec_lane *lane, int packets);
 int ipsec_lane_passed(struct ipsec_sa *sa, int result);
 void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane_kind kind,

@@ -180,12 +180,13 @@ static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 	return rx_consume(skb);
 }
 
-static void rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
+static bool rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 {
 	int nexthdr = rx_close(sa, skb, result);
 
 	if (nexthdr != -EINPROGRESS)
 		xfrm_input_resume(skb, nexthdr);
+	return true;
 }
 
 static void rx_resume(struct ipsec_req *req, int err)
@@ -241,7 +242,7 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 	struct ipsec_sa *sa = ipsec_sa(x);
 	int result;
 
-	if (rx_may_wait(x, skb) && unlikely(ipsec_lane_open(sa))) {
+	if (rx_may_wait(x, skb) && unlikely(ipsec_lane_open(sa, IPSEC_LANE_RX))) {
 		result = ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
 		if (result != -EAGAIN)
 			return result;

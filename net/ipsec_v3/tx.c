@@ -40,9 +40,10 @@ static int tx_run(struct ipsec_req *req, void (*done)(struct ipsec_req *req, int
 	return err == -EINPROGRESS ? err : tx_done(req, err);
 }
 
-static void tx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int err)
+static bool tx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int err)
 {
 	xfrm_output_resume(skb_to_full_sk(skb), skb, err);
+	return true;
 }
 
 static void tx_resume(struct ipsec_req *req, int err)
@@ -98,7 +99,7 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 	struct ipsec_sa *sa = ipsec_sa(x);
 	int err;
 
-	if (unlikely(ipsec_lane_open(sa))) {
+	if (unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX))) {
 		tx_keep_queue(skb);
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
 		if (err != -EAGAIN)
@@ -111,22 +112,54 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 	return err;
 }
 
-/* The SA may go with the secpath; a device that went down meanwhile takes no more. */
-static void tx_deliver_device(struct ipsec_sa *sa, struct sk_buff *skb, int err)
+/* The packet as its device gets it; it gives up its SA, which we hold on. */
+static void tx_leave_sa(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	xfrm_state_hold(sa->x);
+	secpath_reset(skb);
+	skb_push(skb, skb->data - skb_mac_header(skb));
+}
+
+/* Does the device take the packet? What it does not take, as its queue is stopped, the core puts
+ * aside for this CPU: without a limit, the next packet would overtake it once the queue goes on,
+ * and as long as anything is there, the core does not encrypt what this CPU sends to a device
+ * without a queueing discipline. So it is taken back at once.
+ */
+static bool tx_to_device(struct sk_buff *skb)
+{
+	struct sk_buff_head *aside = &this_cpu_ptr(&softnet_data)->xfrm_backlog;
+	u16 queue = skb_get_queue_mapping(skb);
+
+	if (netif_xmit_frozen_or_stopped(netdev_get_tx_queue(skb->dev, queue)))
+		return false;
+	/* the core looks for a queue again, and is to find the same */
+	skb_record_rx_queue(skb, queue);
+	xfrm_dev_resume(skb);
+	if (likely(skb_peek_tail(aside) != skb))
+		return true;
+	skb_unlink(skb, aside);
+	return false;
+}
+
+/* A device that went down meanwhile takes no more. */
+static bool tx_deliver_device(struct ipsec_sa *sa, struct sk_buff *skb, int err)
 {
 	struct net_device *dev = skb->dev;
+	struct xfrm_state *x = sa->x;
 
+	if (skb_sec_path(skb))
+		tx_leave_sa(sa, skb);
 	if (likely(!err) && unlikely(!netif_running(dev)))
 		err = ipsec_drop(sa, ipsec_tx_seq(skb), IPSEC_DROP_TX_DEVICE);
 	if (unlikely(err)) {
-		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
 		kfree_skb(skb);
-	} else {
-		secpath_reset(skb);
-		skb_push(skb, skb->data - skb_mac_header(skb));
-		xfrm_dev_resume(skb);
+	} else if (!tx_to_device(skb)) {
+		return false;
 	}
 	dev_put(dev);
+	xfrm_state_put(x);
+	return true;
 }
 
 static void tx_resume_device(struct ipsec_req *req, int err)
@@ -142,26 +175,10 @@ static int tx_lane_work_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	return tx_run(ipsec_esp_tx_device(sa, skb), tx_lane_done);
 }
 
-/* What a device does not take, as its queue is stopped, the core would put aside, without a limit,
- * and the next packet would overtake it once the queue goes on. So it stays in the lane. At
- * home it may be put aside, one at a time: what this CPU sends after that is left in the
- * queueing discipline.
- */
-static bool tx_held_by_device(const struct sk_buff *skb, int cpu, bool at_home)
-{
-	const struct net_device *dev = skb->dev;
-
-	if (!skb_queue_empty_lockless(&per_cpu(softnet_data, cpu).xfrm_backlog))
-		return true;
-	return !at_home && netif_running(dev) &&
-	       netif_xmit_frozen_or_stopped(skb_get_tx_queue(dev, skb));
-}
-
 const struct ipsec_lane_job ipsec_tx_device_job = {
 	.full		= IPSEC_DROP_TX_QUEUE,
 	.spread		= IPSEC_EVENT_TX_SPREAD,
 	.work		= tx_lane_work_device,
-	.held		= tx_held_by_device,
 	.deliver	= tx_deliver_device,
 };
 
@@ -189,7 +206,7 @@ int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	int err = -EAGAIN;
 
 	dev_hold(dev);
-	if (tx_has_queue(dev) && unlikely(ipsec_lane_open(sa)))
+	if (tx_has_queue(dev) && unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX_DEVICE)))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
 	if (likely(err == -EAGAIN)) {
 		ipsec_lane_passes(sa);

@@ -11,8 +11,9 @@
 #include <linux/version.h>
 
 /* For a packet that comes back from type->input later, xfrm_input() of 6.1.192 gives up the device
- * that a tunnel device's callback has put in place of the one that it holds. And when such a packet is
- * kept by another SA, it gives up skb->dev after type->input has taken the skb. 6.12.117 does neither.
+ * that a tunnel device's callback has put in place of the one that it holds. And when such a
+ * packet is kept by another SA, it gives up skb->dev after type->input has taken the skb. 6.12.117
+ * does neither.
  */
 #define IPSEC_INPUT_KEEPS_DEVICE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0))
 

@@ -76,12 +76,6 @@ def softirqs_on_their_own():
     return release() >= (6, 5)
 
 
-def unfair():
-    """Nor does the fair server leave anything of the CPU that delivers, where it can be told."""
-    path = f"/sys/kernel/debug/sched/fair_server/cpu{DELIVERS}/runtime"
-    return setting.of(path, 0) if os.path.exists(path) else contextlib.nullcontext()
-
-
 class MostlyHog:
     """The CPU that delivers has a twentieth of each second for others: what waits for
     work on every CPU goes on."""

@@ -58,7 +58,7 @@ struct ipsec_sa;
 	X(TX_BUSY, "TxBusy", ENOBUFS, XFRMOUTSTATEPROTOERROR, core,	\
 	  "the crypto driver had no room in its queue")			\
 	X(TX_DEVICE, "TxDevice", ENETDOWN, XFRMOUTSTATEPROTOERROR, here, \
-	  "the device went down while the packet was being encrypted")	\
+	  "the device went down, or lost its link, while the packet was being encrypted")	\
 	X(TX_QUEUE, "TxQueueFull", ENOBUFS, XFRMOUTSTATEPROTOERROR, core, \
 	  "more packets of the SA wait than the CPUs can process, or the device takes")	\
 	X(TX_NOMEM, "TxNoMemory", ENOMEM, XFRMOUTSTATEPROTOERROR, core,	\

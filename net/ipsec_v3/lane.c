@@ -142,14 +142,14 @@ static void lane_unlist_from(struct ipsec_lane *lane)
 	list_del_init(&lane->served);
 }
 
-/* takes the lane from the hand in whose list it is; was it in one */
-static bool lane_unlist(struct ipsec_lane *lane)
+/* takes the lane from the hand in whose list it is, or gets into that of @cpu just now; was it in
+ * one
+ */
+static bool lane_unlist(struct ipsec_lane *lane, int cpu)
 {
-	struct lane_hand *hand = READ_ONCE(lane->hand);
+	struct lane_hand *hand = READ_ONCE(lane->hand) ?: per_cpu_ptr(&lane_hands, cpu);
 	bool listed;
 
-	if (!hand)
-		return false;
 	spin_lock_bh(&hand->lock);
 	listed = lane->hand == hand;
 	if (listed)
@@ -672,7 +672,7 @@ static void lane_leave(struct ipsec_lane *lane, int here, enum ipsec_lane_kind k
 	spin_unlock(&lane->lock);
 	if (left)
 		lane_delivers_elsewhere(lane, from);
-	if (wake || (left && lane_unlist(lane)))
+	if (wake || (left && lane_unlist(lane, from)))
 		lane_wake(lane, false);
 }
 
@@ -920,7 +920,7 @@ static void lane_forget(struct ipsec_lane *lane)
 {
 	cancel_work_sync(&lane->gate);
 	cancel_work_sync(&lane->behind);
-	lane_unlist(lane);
+	lane_unlist(lane, lane->cpu);
 	spin_lock_bh(&lane_follow_lock);
 	list_del_init(&lane->follow);
 	spin_unlock_bh(&lane_follow_lock);

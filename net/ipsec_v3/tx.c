@@ -141,7 +141,14 @@ static bool tx_to_device(struct sk_buff *skb)
 	return false;
 }
 
-/* A device that went down meanwhile takes no more. */
+/* A device that is down, has no link or has left the namespace takes no more; the core does not
+ * wait for one either.
+ */
+static bool tx_device_gone(const struct net_device *dev, struct xfrm_state *x)
+{
+	return !netif_running(dev) || !netif_carrier_ok(dev) || !net_eq(dev_net(dev), xs_net(x));
+}
+
 static bool tx_deliver_device(struct ipsec_sa *sa, struct sk_buff *skb, int err)
 {
 	struct net_device *dev = skb->dev;
@@ -149,7 +156,7 @@ static bool tx_deliver_device(struct ipsec_sa *sa, struct sk_buff *skb, int err)
 
 	if (skb_sec_path(skb))
 		tx_leave_sa(sa, skb);
-	if (likely(!err) && unlikely(!netif_running(dev)))
+	if (likely(!err) && unlikely(tx_device_gone(dev, x)))
 		err = ipsec_drop(sa, ipsec_tx_seq(skb), IPSEC_DROP_TX_DEVICE);
 	if (unlikely(err)) {
 		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);

@@ -545,6 +545,17 @@ def stopped_aside():
         leave_in_order(dut, 2 * BURST + 3)
 
 
+@ktap.case("a device that is stopped, and has no link any more: nothing waits for it")
+def stopped_for_good():
+    with before_nic() as (dut, send):
+        leave_in_order(dut, BURST)
+        with nic.stopped():
+            send(BURST)
+            with nic.without_link():
+                ktap.wait_for(lambda: dut.counters().get("TxDevice") == BURST, "all are dropped")
+        ktap.equal(dut.counters()["XfrmOutStateProtoError"], BURST, "XfrmOutStateProtoError")
+
+
 def burst(on, number):
     for n in range(BURST):
         on.dut.wire.send(on.seal(START + number + n))

@@ -84,6 +84,10 @@ def stopped():
     return setting.of(f"{PARAMETERS}/stopped", 1)
 
 
+def without_link():
+    return setting.of(f"{PARAMETERS}/link", 0)
+
+
 @contextlib.contextmanager
 def plugged():
     if impl.modprobe("ipsec_v3_nic") or not os.path.exists(PARAMETERS):

@@ -23,7 +23,7 @@ module_param_named(status, nic_status, uint, 0644);
 MODULE_PARM_DESC(status, "of received packets, as in enum of net/xfrm.h; 1 is success");
 
 static struct net_device *nic_dev;
-static bool nic_stopped;
+static bool nic_stopped, nic_link = true;
 static struct gro_cells nic_cells;
 static struct xfrm_state __rcu *nic_in;		/* the SA for receiving, if there is one */
 
@@ -46,6 +46,26 @@ static const struct kernel_param_ops nic_stop_ops = {
 };
 module_param_cb(stopped, &nic_stop_ops, &nic_stopped, 0644);
 MODULE_PARM_DESC(stopped, "its queue, as that of a device whose ring is full");
+
+static int nic_set_link(const char *value, const struct kernel_param *param)
+{
+	int err = param_set_bool(value, param);
+
+	if (err || !nic_dev)
+		return err;
+	if (nic_link)
+		netif_carrier_on(nic_dev);
+	else
+		netif_carrier_off(nic_dev);
+	return 0;
+}
+
+static const struct kernel_param_ops nic_link_ops = {
+	.set	= nic_set_link,
+	.get	= param_get_bool,
+};
+module_param_cb(link, &nic_link_ops, &nic_link, 0644);
+MODULE_PARM_DESC(link, "whether it has one");
 
 static int nic_add(struct xfrm_state *x)
 {

@@ -27,44 +27,34 @@ static bool nic_stopped, nic_link = true;
 static struct gro_cells nic_cells;
 static struct xfrm_state __rcu *nic_in;		/* the SA for receiving, if there is one */
 
-static int nic_stop(const char *value, const struct kernel_param *param)
+static void nic_apply(void)
 {
-	int err = param_set_bool(value, param);
-
-	if (err || !nic_dev)
-		return err;
 	if (nic_stopped)
 		netif_tx_stop_all_queues(nic_dev);
 	else
 		netif_tx_wake_all_queues(nic_dev);
-	return 0;
-}
-
-static const struct kernel_param_ops nic_stop_ops = {
-	.set	= nic_stop,
-	.get	= param_get_bool,
-};
-module_param_cb(stopped, &nic_stop_ops, &nic_stopped, 0644);
-MODULE_PARM_DESC(stopped, "its queue, as that of a device whose ring is full");
-
-static int nic_set_link(const char *value, const struct kernel_param *param)
-{
-	int err = param_set_bool(value, param);
-
-	if (err || !nic_dev)
-		return err;
 	if (nic_link)
 		netif_carrier_on(nic_dev);
 	else
 		netif_carrier_off(nic_dev);
-	return 0;
 }
 
-static const struct kernel_param_ops nic_link_ops = {
-	.set	= nic_set_link,
+static int nic_set(const char *value, const struct kernel_param *param)
+{
+	int err = param_set_bool(value, param);
+
+	if (!err && nic_dev)
+		nic_apply();
+	return err;
+}
+
+static const struct kernel_param_ops nic_ops_bool = {
+	.set	= nic_set,
 	.get	= param_get_bool,
 };
-module_param_cb(link, &nic_link_ops, &nic_link, 0644);
+module_param_cb(stopped, &nic_ops_bool, &nic_stopped, 0644);
+MODULE_PARM_DESC(stopped, "its queues, as those of a device whose ring is full");
+module_param_cb(link, &nic_ops_bool, &nic_link, 0644);
 MODULE_PARM_DESC(link, "whether it has one");
 
 static int nic_add(struct xfrm_state *x)

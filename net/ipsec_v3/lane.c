@@ -245,8 +245,7 @@ static void lane_attach(struct ipsec_lane *lane, struct sk_buff *list)
 	lane->first = list;
 }
 
-/* Delivers a list up to the first packet that is not taken, which is the list then; how many.
- */
+/* delivers a list up to the first packet that is not taken, which is the list then; how many */
 static unsigned int lane_deliver_list(struct ipsec_lane *lane, struct sk_buff **list)
 {
 	struct ipsec_counters __percpu *counters = lane_sa(lane)->counters;

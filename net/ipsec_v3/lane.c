@@ -785,8 +785,10 @@ void ipsec_lane_resume(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_lane
 	struct ipsec_counters __percpu *counters = sa->counters;
 
 	rcu_read_lock();
+	/* only what is sent is ever left to us */
 	if (unlikely(!lane_jobs[kind]->deliver(sa, skb, result)))
-		lane_jobs[kind]->deliver(sa, skb, ipsec_drop(sa, 0, lane_jobs[kind]->full));
+		lane_jobs[kind]->deliver(sa, skb, ipsec_drop(sa, ipsec_tx_seq(skb),
+							     lane_jobs[kind]->full));
 	ipsec_lane_pass(&sa->lane, -1);
 	rcu_read_unlock();
 	this_cpu_dec(counters->busy);

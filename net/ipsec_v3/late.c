@@ -157,7 +157,18 @@ static bool late_is_late(struct ipsec_sa *sa, struct sk_buff *stash,
 	return true;
 }
 
-/* the copy that verified under a higher number, its window moved, or NULL */
+/* A packet that waited behind one that has moved the window by subspaces: what it stands
+ * for now is not what it was tried as.
+ */
+static struct sk_buff *late_again(struct ipsec_sa *sa, struct sk_buff *stash,
+				  const struct replay_window *window)
+{
+	u64 seq = replay_infer(window, ntohl(XFRM_SKB_CB(stash)->seq.input.low));
+
+	return seq == ipsec_rx_seq(stash) ? NULL : late_try(sa, stash, seq);
+}
+
+/* the copy that verified under a higher number, its window moved there, or NULL */
 static struct sk_buff *late_resync(struct ipsec_sa *sa, struct sk_buff *stash,
 				   const struct replay_window *window)
 {
@@ -175,10 +186,8 @@ static struct sk_buff *late_resync(struct ipsec_sa *sa, struct sk_buff *stash,
 			return NULL;
 		copy = late_try(sa, stash, seq);
 	}
-	if (copy && !ipsec_window_resync(sa, copy, seq)) {
-		kfree_skb(copy);
-		return NULL;
-	}
+	if (copy)
+		ipsec_window_resync(sa, seq);
 	return copy;
 }
 
@@ -197,7 +206,7 @@ static void late_judge(struct sk_buff *stash)
 		return;
 	}
 
-	copy = late_resync(sa, stash, &window);
+	copy = late_again(sa, stash, &window) ?: late_resync(sa, stash, &window);
 	local_bh_disable();
 	if (copy) {
 		nexthdr = ipsec_rx_finish(sa, copy, ipsec_rx_seq(copy));

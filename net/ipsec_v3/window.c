@@ -124,16 +124,15 @@ void ipsec_window_late(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 /**
  * ipsec_window_resync() - move the window to a verified higher number
  * @sa: the SA
- * @skb: the packet that verified; stays the caller's
- * @seq: its sequence number
+ * @seq: the sequence number of the packet that verified
  *
  * The window then ends just before the packet, with nothing marked, and the
- * core books the packet itself as it does any other.
+ * core books the packet itself as it does any other. A window that has come as
+ * far by other means meanwhile stays as it is.
  *
  * Context: process context or BH.
- * Return: false when the window has come that far by other means meanwhile.
  */
-bool ipsec_window_resync(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+void ipsec_window_resync(struct ipsec_sa *sa, u64 seq)
 {
 	struct xfrm_state *x = sa->x;
 	struct replay_window w;
@@ -149,5 +148,4 @@ bool ipsec_window_resync(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	spin_unlock_bh(&x->lock);
 	if (moved)
 		ipsec_event(sa, IPSEC_EVENT_RX_RESYNC);
-	return moved;
 }

@@ -297,6 +297,23 @@ def refused_after_resync(on, far):
     on.accepts(far + RUN + 41)
 
 
+def resync_burst(proto):
+    """Those that wait behind the one that resynchronises are read anew."""
+    on = line(proto, True, 64, more=RESYNC)
+    on.accepts(on.start + 1)
+    far = on.start + 2 + TOP32
+    fails(on, range(far, far + RUN))
+    packets = [on.seal(far + RUN + n) for n in range(40)]
+    before = on.figures()
+    for data in packets:
+        RIG.dut.wire.send(data)
+    ktap.wait_for(lambda: on.since(before).get("packets", 0) +
+                  on.since(before).get("failed", 0) == len(packets), "every packet is booked")
+    ktap.equal(on.since(before)["packets"], len(packets), "packets accepted")
+    ktap.equal(on.since(before)["RxResync"], 1, "times resynchronised")
+    bits_true(on, set(range(far + RUN, far + RUN + len(packets))), 64)
+
+
 def resync_too_far(proto):
     on = line(proto, True, 64, more=RESYNC)
     far = on.start + 2 + (TRIES + 1) * TOP32
@@ -349,6 +366,8 @@ for name, proto in PROTOS.items():
                      resync, proto, shape, ahead, intree_fails=NO_RESYNC)
     ktap.add(f"{name}: resynchronises when the module parameter asks for it",
              resync_by_parameter, proto, intree_fails=NO_RESYNC)
+    ktap.add(f"{name}: what waits behind the packet that resynchronises is not lost",
+             resync_burst, proto, intree_fails=NO_RESYNC)
     ktap.add(f"{name}: does not resynchronise further than {TRIES} x 2^32",
              resync_too_far, proto)
     ktap.add(f"{name}: does not resynchronise unasked", resync_not_asked, proto)

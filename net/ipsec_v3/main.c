@@ -97,7 +97,8 @@ static int claim_check(const struct ipsec_claim *claim)
 	if (IS_ERR(holder)) {
 		err = PTR_ERR(holder);
 	} else if (holder) {
-		err = -EEXIST;
+		/* modprobe takes -EEXIST for "is loaded already", and is silent */
+		err = -EBUSY;
 		claim_complain(claim, holder->owner);
 	}
 	rcu_read_unlock();
@@ -119,7 +120,7 @@ static int claim_setup(const struct ipsec_claim *claim)
 	if (err) {
 		pr_err("IP protocol %u of %s is held by another module (%d)\n",
 		       proto, family->name, err);
-		return err;
+		return -EBUSY;
 	}
 	err = xfrm_register_type(claim->type, family->af);
 	if (err)
@@ -232,7 +233,7 @@ static int __init ipsec_v3_init(void)
 		parts_teardown(ARRAY_SIZE(parts));
 		return err;
 	}
-	pr_info("ESPv3 and AHv3 for IPv4 and IPv6\n");
+	pr_info("ESPv3 and AHv3 for IPv4%s\n", ipv6_mod_enabled() ? " and IPv6" : " only");
 	return 0;
 }
 

@@ -162,6 +162,12 @@ static int offload_gso_headroom(struct sk_buff *skb)
 	return 0;
 }
 
+static struct sk_buff *offload_gso_nomem(struct xfrm_state *x, u64 seq)
+{
+	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+	return ERR_PTR(ipsec_drop(ipsec_sa(x), seq, IPSEC_DROP_TX_NOMEM));
+}
+
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
 	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
@@ -170,17 +176,21 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	struct xfrm_state *x;
 	unsigned int hlen;
 	u32 taken = skb_shinfo(skb)->gso_segs;
+	u64 seq;
 
 	if (!xo || !(skb_shinfo(skb)->gso_type & SKB_GSO_ESP))
 		return ERR_PTR(-EINVAL);
 	x = xfrm_input_state(skb);
 	hlen = ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
-	if (!pskb_may_pull(skb, hlen) || ip_esp_hdr(skb)->spi != x->id.spi)
+	if (!pskb_may_pull(skb, hlen))
+		return offload_gso_nomem(x, U64_MAX);
+	if (ip_esp_hdr(skb)->spi != x->id.spi)
 		return ERR_PTR(-EINVAL);
 
+	seq = offload_seq(xo, ip_esp_hdr(skb));
 	__skb_pull(skb, hlen);
 	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
-		return ERR_PTR(-ENOMEM);
+		return offload_gso_nomem(x, seq);
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
 	xo->flags |= XFRM_GSO_SEGMENT;
@@ -424,7 +434,7 @@ int ipsec_offload_setup(const struct ipsec_family *family)
 	holder = offload_holder(family);
 	/* the core would overwrite it */
 	if (holder)
-		return IS_ERR(holder) ? PTR_ERR(holder) : -EEXIST;
+		return IS_ERR(holder) ? PTR_ERR(holder) : -EBUSY;
 	err = family->offload_register(&offload_esp);
 	if (err)
 		return err;

@@ -15,8 +15,8 @@
 /**
  * drop - a packet ends in ipsec_v3
  * @x: the SA
- * @seq: full sequence number as inferred or given, host order; 0 where it is not known any
- *	more: RxFlowFull, RxDevice
+ * @seq: full sequence number as inferred or given, host order; where it is not known any more,
+ *	0 (RxFlowFull, RxDevice) or U64_MAX (a GSO packet that cannot be segmented)
  * @reason: enum ipsec_count, by its name in /proc/net/ipsec_v3_stat
  *
  * The SA is named by its address (hashed), protocol, SPI and reqid.

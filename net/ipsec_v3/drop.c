@@ -45,7 +45,8 @@ void ipsec_event(struct ipsec_sa *sa, enum ipsec_count event)
  * @reason: a value of enum ipsec_count that is a drop
  *
  * Context: any.
- * Return: the -errno that goes to the core, which frees the packet.
+ * Return: the -errno that goes to the core, which frees the packet; where it is in our
+ * hands, that is the caller's to do.
  */
 int ipsec_drop(struct ipsec_sa *sa, u64 seq, enum ipsec_count reason)
 {

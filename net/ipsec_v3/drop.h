@@ -9,7 +9,7 @@ struct ipsec_sa;
 /*
  * Every way in which a packet ends inside this module, one line each:
  *
- *	X(symbol, name, errno, MIB counter, who raises the MIB counter, sentence)
+ *	X(symbol, name, errno, MIB counter, who mostly raises that, sentence)
  *
  * The errno goes back to the core. The MIB counter of /proc/net/xfrm_stat is
  * the one that an administrator already watches; "core" means that the core
@@ -28,7 +28,7 @@ struct ipsec_sa;
 	X(RX_LATE, "RxLate", EINVAL, XFRMINSTATESEQERROR, here,	\
 	  "genuine, but older than the anti-replay window (RFC 4303 3.4.3)") \
 	X(RX_REPLAY, "RxReplay", EINVAL, XFRMINSTATESEQERROR, here,	\
-	  "a dummy packet or a resynchronising packet seen before (RFC 4303 3.4.3)") \
+	  "a dummy packet seen before (RFC 4303 3.4.3)") \
 	X(RX_PADLEN, "RxPadLength", EINVAL, XFRMINSTATEPROTOERROR, core, \
 	  "pad length runs past the start of the payload (RFC 4303 2.5)") \
 	X(RX_PADDING, "RxPadding", EINVAL, XFRMINSTATEPROTOERROR, core, \
@@ -44,7 +44,7 @@ struct ipsec_sa;
 	X(RX_FLOW, "RxFlowFull", ENOBUFS, -, here,			\
 	  "more packets wait for the CPU of their flow than net.core.netdev_max_backlog") \
 	X(RX_DEVICE, "RxDevice", ENETDOWN, -, here,			\
-	  "the device went down while the packet waited for the CPU of its flow") \
+	  "the device went down, or left the namespace, while the packet waited for its CPU") \
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\
 	  "no memory to receive the packet")				\
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \
@@ -58,7 +58,7 @@ struct ipsec_sa;
 	X(TX_BUSY, "TxBusy", ENOBUFS, XFRMOUTSTATEPROTOERROR, core,	\
 	  "the crypto driver had no room in its queue")			\
 	X(TX_DEVICE, "TxDevice", ENETDOWN, XFRMOUTSTATEPROTOERROR, here, \
-	  "the device went down, or lost its link, while the packet was being encrypted")	\
+	  "the device went down, lost its link or left the namespace while the packet waited")	\
 	X(TX_QUEUE, "TxQueueFull", ENOBUFS, XFRMOUTSTATEPROTOERROR, core, \
 	  "more packets of the SA wait than the CPUs can process, or the device takes")	\
 	X(TX_NOMEM, "TxNoMemory", ENOMEM, XFRMOUTSTATEPROTOERROR, core,	\

@@ -18,7 +18,6 @@ static bool external_is(const struct net_device *dev)
 	       ((const struct xfrm_if *)netdev_priv(dev))->p.collect_md;
 }
 
-/* It takes nothing before somebody has brought it up. */
 static int external_notify(struct notifier_block *nb, unsigned long event, void *data)
 {
 	const struct net_device *dev = netdev_notifier_info_to_dev(data);

@@ -66,14 +66,13 @@ static struct flow_cb *flow_cb(struct sk_buff *skb)
 }
 
 /* Can the packet take our way? It has left the tunnel of the SA that is delivered; the core
- * takes another way with one that others read as well. A real-time kernel wants no NAPI to
- * be scheduled by another CPU.
+ * takes another way with one that others read as well.
  */
 static bool flow_is_wanted(const struct ipsec_sa *sa, struct sk_buff *skb)
 {
 	const struct xfrm_state *x = xfrm_input_state(skb);
 
-	return !IS_ENABLED(CONFIG_PREEMPT_RT) && x == sa->x &&
+	return x == sa->x &&
 	       x->outer_mode.flags & XFRM_MODE_FLAG_TUNNEL && !skb_cloned(skb);
 }
 

@@ -28,7 +28,7 @@
 #include <linux/hash.h>
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
-#include <linux/rculist.h>
+#include <linux/list.h>
 
 #include "ipsec.h"
 #include "lane.h"
@@ -40,7 +40,8 @@
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
-#define LANE_LATER	(50 * NSEC_PER_USEC)	/* after which what was refused is tried again */
+#define LANE_LATER	(25 * NSEC_PER_USEC)	/* doubled each time that the oldest is refused */
+#define LANE_DOUBLED	7	/* times at most */
 
 /* why a lane's gate is shut */
 #define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
@@ -122,6 +123,7 @@ static void lane_queue_on(int cpu, struct work_struct *work)
  */
 static bool lane_list(struct ipsec_lane *lane, struct lane_hand *hand, bool later)
 {
+	ktime_t after = ns_to_ktime(LANE_LATER << READ_ONCE(lane->refused));
 	bool delivers;
 
 	spin_lock_bh(&hand->lock);
@@ -130,8 +132,9 @@ static bool lane_list(struct ipsec_lane *lane, struct lane_hand *hand, bool late
 		WRITE_ONCE(lane->hand, hand);
 		list_add_tail(&lane->served, later ? &hand->refused : &hand->lanes);
 	}
-	if (delivers && later && !hrtimer_is_queued(&hand->later))
-		hrtimer_start(&hand->later, ns_to_ktime(LANE_LATER), HRTIMER_MODE_REL_SOFT);
+	if (delivers && later && (!hrtimer_is_queued(&hand->later) ||
+				  ktime_before(after, hrtimer_get_remaining(&hand->later))))
+		hrtimer_start(&hand->later, after, HRTIMER_MODE_REL_SOFT);
 	spin_unlock_bh(&hand->lock);
 	return delivers;
 }
@@ -254,11 +257,16 @@ static unsigned int lane_deliver_list(struct ipsec_lane *lane, struct sk_buff **
 
 	for (skb = *list; skb; skb = next, n++) {
 		struct lane_cb *cb = lane_cb(skb);
+		int result = cb->result;
+		u8 kind = cb->kind;
 
 		next = skb->next;
 		skb_mark_not_on_list(skb);
-		if (!lane_jobs[cb->kind]->deliver(lane_sa(lane), skb, cb->result)) {
+		if (!lane_jobs[kind]->deliver(lane_sa(lane), skb, result)) {
 			skb->next = next;
+			/* a driver that did not take it may have used it */
+			cb->result = result;
+			cb->kind = kind;
 			break;
 		}
 		this_cpu_dec(counters->busy);
@@ -287,7 +295,7 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 	spin_lock(&lane->lock);
 	lane->count -= n;
 	lane->delivered += n;
-	lane->refused = list;
+	lane->refused = !list ? 0 : n ? 1 : min(lane->refused + 1, LANE_DOUBLED);
 	if (list)
 		lane_attach(lane, list);
 	lane->delivering = false;
@@ -618,12 +626,13 @@ static int lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
 static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 {
 	struct ipsec_flows flows;
-	int cpu = lane_find_cpus(lane, &flows);
+	int cpu = lane_find_cpus(lane, &flows), from;
 	bool begins;
 
 	if (cpu < 0)
 		return;
 	spin_lock(&lane->lock);
+	from = lane->cpu;
 	begins = !lane->open && !lane->gated;
 	if (begins) {
 		ipsec_pace_restart(&lane->pace, lane->delivered);
@@ -639,6 +648,9 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 	spin_unlock(&lane->lock);
 	if (begins)
 		lane_delivers_elsewhere(lane, smp_processor_id());
+	/* told when the lane was there last, and had no time before it was closed */
+	if (begins && lane_unlist(lane, from))
+		lane_wake(lane, false);
 }
 
 /* was the lane left to @cpu, which brings */
@@ -722,6 +734,7 @@ static noinline bool lane_is_closed(struct ipsec_lane *lane)
 	closed = lane->open && lane_is_home(lane, here) && !lane->count && !lane->delivering;
 	if (closed) {
 		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
+		lane->leaving = false;
 		WRITE_ONCE(lane->open, false);
 	}
 	spin_unlock(&lane->lock);
@@ -745,7 +758,8 @@ bool ipsec_lane_open(struct ipsec_sa *sa, enum ipsec_lane_kind kind)
 	struct ipsec_lane *lane = &sa->lane;
 	bool open = READ_ONCE(lane->open);
 
-	if (likely(!spread && !open))
+	/* a real-time kernel wants no NAPI to be scheduled by another CPU */
+	if (IS_ENABLED(CONFIG_PREEMPT_RT) || likely(!spread && !open))
 		return false;
 	if (unlikely(ipsec_pace_packet(&lane->pace, spread, open)))
 		lane_judge(lane, kind);

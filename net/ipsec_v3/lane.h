@@ -27,7 +27,8 @@ struct lane_hand;
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment
  * @gated: why the gate is shut (bits): nothing is delivered while there is a reason
- * @refused: the oldest packet was not taken when it was to be delivered
+ * @refused: how often the oldest packet was not taken when it was to be delivered, up to
+ *	LANE_DOUBLED
  * @kind: of the packet with which the CPU that delivers has last changed, or is to (enum
  *	ipsec_lane_kind)
  * @leaving: the CPU that delivers shall leave that to @home
@@ -60,7 +61,7 @@ struct ipsec_lane {
 	bool			awake;
 	bool			delivering;
 	u8			gated;
-	bool			refused;
+	u8			refused;
 	u8			kind;
 	bool			leaving;
 	bool			at_home;

@@ -180,11 +180,39 @@ static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 	return rx_consume(skb);
 }
 
+/* Would the core mistake the device for that of an XFRM interface? */
+static bool rx_mistaken(const struct xfrm_state *x)
+{
+	return !IPSEC_INPUT_KEEPS_DEVICE && (x->if_id || ipsec_external_any());
+}
+
+/* Did the packet's device leave the namespace, or did an interface come that the core would
+ * mistake for it, while it waited? It does not go on then.
+ */
+static bool rx_device_gone(struct xfrm_state *x, const struct sk_buff *skb)
+{
+	return !net_eq(dev_net(skb->dev), xs_net(x)) || rx_mistaken(x);
+}
+
+static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
+{
+	if (nexthdr >= 0)
+		ipsec_drop(sa, ipsec_rx_seq(skb), IPSEC_DROP_RX_DEVICE);
+	else
+		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMINSTATEPROTOERROR);
+	dev_put(skb->dev);
+	kfree_skb(skb);
+}
+
 static bool rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 {
 	int nexthdr = rx_close(sa, skb, result);
 
-	if (nexthdr != -EINPROGRESS)
+	if (nexthdr == -EINPROGRESS)
+		return true;
+	if (unlikely(rx_device_gone(sa->x, skb)))
+		rx_drop_device(sa, skb, nexthdr);
+	else
 		xfrm_input_resume(skb, nexthdr);
 	return true;
 }
@@ -224,8 +252,8 @@ const struct ipsec_lane_job ipsec_rx_job = {
 static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 {
 	return IPSEC_INPUT_KEEPS_DEVICE ||
-	       (!x->if_id && !XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 &&
-		skb_sec_path(skb)->len == 1 && !ipsec_external_any());
+	       (!XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 && skb_sec_path(skb)->len == 1 &&
+		!rx_mistaken(x));
 }
 
 /**

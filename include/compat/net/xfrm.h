@@ -12,10 +12,18 @@
 
 /* For a packet that comes back from type->input later, xfrm_input() of 6.1.192 gives up the device
  * that a tunnel device's callback has put in place of the one that it holds. And when such a
- * packet is kept by another SA, it gives up skb->dev after type->input has taken the skb. 6.12.117
- * does neither.
+ * packet is kept by another SA, it gives up skb->dev after type->input has taken the skb. From
+ * 6.12.112 on it does neither.
  */
-#define IPSEC_INPUT_KEEPS_DEVICE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0))
+#define IPSEC_INPUT_KEEPS_DEVICE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 112))
+
+/* May a segment of a GSO packet leave later than the others? Where it is not known to be mended,
+ * validate_xmit_xfrm() leaves the first one pointing at the last, wherever that is then.
+ */
+#define IPSEC_SEGMENT_MAY_WAIT						\
+	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 114) ||		\
+	 (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 191) &&		\
+	  LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)))
 
 static inline struct xfrm_state *ipsec_input_lookup(struct net *net, u32 mark,
 						    const xfrm_address_t *daddr, __be32 spi,

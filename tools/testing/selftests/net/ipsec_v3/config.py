@@ -425,7 +425,8 @@ def fuzz(name, choices):
     ktap.check(log["add yes"] > log["add no"] / 3, "hardly an SA was accepted")
     ktap.check(words.keys() - {""}, "nothing was refused in words")
     # few messages may well make none that a packet has a policy for
-    ktap.check(sum(changed.values()) or COUNT < 150, "no packet met an SA")
+    if COUNT >= 150:
+        ktap.check(sum(changed.values()), "no packet met an SA")
     still_works()
 
 

@@ -11,6 +11,9 @@ from lib import impl, ktap
 
 SWITCH = "/proc/sys/net/ipsec_v3/userns_refuse"
 NOBODY = 65534
+STAT = "/proc/net/ipsec_v3_stat"
+FORGE = ("/usr/bin/python3 -c \"import socket; s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 50); "
+         "s.sendto(bytes.fromhex('0000080000000001') + bytes(40), ('10.9.0.2', 0))\"")
 SENTENCE = "net.ipsec_v3.userns_refuse is set"
 NO_SWITCH = "in-tree has no such switch"
 SA = {
@@ -154,8 +157,12 @@ def counters():
     if impl.INTREE:
         raise ktap.Skip("in-tree has no such counters")
     load()
-    done = as_stranger("grep -c . /proc/net/ipsec_v3_stat; grep -v ' 0$' /proc/net/ipsec_v3_stat")
-    assert int(done.stdout.split()[0]) > 10, done.stdout
+    before = shell(f"cat {STAT}").stdout
+    # a forgery, inside
+    done = as_stranger(f"ip link set lo up && ip addr add 10.9.0.1 dev lo && ip addr add 10.9.0.2 dev lo &&"
+                       f"{SA['esp']} && {FORGE} && sleep 0.5; grep RxForged {STAT}")
+    assert done.stdout.split() == ["RxForged", "1"], done.stdout
+    ktap.equal(shell(f"cat {STAT}").stdout, before, "the counters outside")
 
 
 if __name__ == "__main__":

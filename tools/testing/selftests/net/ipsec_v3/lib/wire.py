@@ -9,6 +9,7 @@ from . import ktap, packet
 
 ETH_ALL, ETH_IP, ETH_IPV6 = 3, 0x0800, 0x86dd
 PACKET_OUTGOING = 4
+SO_SNDBUFFORCE = 32
 
 
 class Wire:
@@ -16,6 +17,8 @@ class Wire:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
                                     socket.htons(ETH_ALL))
         self.socket.bind((device, ETH_ALL))
+        # what waits in a lane or a queue behind the device is still ours
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 23)
         self.header = (bytes.fromhex(mac_there.replace(":", "")) +
                        bytes.fromhex(mac_here.replace(":", "")))
 
@@ -35,6 +38,7 @@ class Wire:
                 self.socket.recv(65536)
         except BlockingIOError:
             pass
+        self.socket.setblocking(True)
 
     def next(self, seconds):
         """The next IP packet, or None when there is none in time."""

@@ -24,7 +24,7 @@ modules: kdir ## ipsec_v3.ko for KVER=RELEASE (default: the running kernel, else
 
 kdir:
 	@test -f "$(KDIR)/Makefile" || { \
-		echo "no kernel headers at $(KDIR); install them with: $(SETUP) build" >&2; exit 1; }
+		echo "no kernel headers at $(KDIR); install them with: apt-get install linux-headers-$(or $(KVER),amd64)" >&2; exit 1; }
 
 install: modules ## install the module and the modprobe.d file that puts it before the in-tree ones (DESTDIR=)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
@@ -95,7 +95,7 @@ deb: ## the Debian package ipsec-v3-dkms in build/
 dkms-install: ## hand the sources to DKMS, which rebuilds the module for every new kernel
 	@command -v dkms > /dev/null || { echo "no dkms here; install it with: apt-get install dkms" >&2; exit 1; }
 	$(MAKE) dkms-source
-	dkms install $(DKMS) -k $(KVER)
+	dkms install --force $(DKMS) -k $(KVER)
 	install -D -m 644 packaging/modprobe.d/ipsec_v3.conf $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
 
 dkms-source:

@@ -20,7 +20,7 @@ static bool room_is_ours(const struct sk_buff *skb)
  * @sa: the SA, for its counters
  * @skb: the packet; pointers into it are stale afterwards
  *
- * Context: BH off.
+ * Context: any; does not sleep.
  * Return: 0 or -ENOMEM.
  */
 int ipsec_room_rx(struct ipsec_sa *sa, struct sk_buff *skb)

@@ -16,7 +16,7 @@
  *
  * After a run of packets that failed their ICV the receiver also tries higher
  * values of the sequence number's high half, as RFC 4303 appendix A3 has it.
- * The module parameter "resync" asks for the same on every SA.
+ * The module parameter "resync" asks for the same on every new inbound SA.
  */
 #define IPSEC_V3_XFLAG_RESYNC	(1U << 31)
 

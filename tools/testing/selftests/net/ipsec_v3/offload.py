@@ -119,16 +119,6 @@ def overflow():
 ktap.add("32-bit numbers end within a GSO packet", overflow)
 
 
-def whole_tcp(src, dst, size, segment):
-    """An IPv4 TCP packet with the header of virtio that says how to segment it"""
-    header = struct.pack("!HHIIBBHHH", PORT, PORT, 1, 1, 5 << 4, 16, 512, 0, 0)
-    check = ~packet.checksum(packet.pseudo(packet.address(src), packet.address(dst),
-                                           packet.TCP, len(header) + size)) & 0xffff
-    header = header[:16] + struct.pack("!H", check) + header[18:]
-    data = packet.ip4(src, dst, packet.TCP, header + os.urandom(size))
-    return struct.pack("=BBHHHH", 1, 1, 54, segment, 34, 16), data
-
-
 def from_outside():
     """A packet forwarded for a sender that does not say how many segments it will be"""
     shape, suite, start = TUNNEL[0], Combined(GCM), EDGE + 37
@@ -147,7 +137,7 @@ def from_outside():
         sock.bind(("wire", 0x800))
         RIG.dut.wire.drain()
         for number in range(1, 16, 5):
-            virtio, data = whole_tcp(shape.there, shape.inner_there, 5000, 1000)
+            virtio, data = packet.whole_tcp(shape.there, shape.inner_there, 5000, 1000)
             sock.send(virtio + RIG.dut.wire.header + b"\x08\0" + data)
             for n in range(number, number + 5):
                 inner, _, seq = peer.open(packet.split(RIG.dut.wire.receive(packet.ESP))[2],
@@ -323,7 +313,7 @@ def from_outside_by_nic(start, wanted):
                nic.state_out(Combined(GCM), mode="tunnel", oseq=start),
                host.policy_line("out", BEHIND, BEYOND, host.template(nic.HERE, nic.THERE, mode="tunnel")))
         before = dut.counters()
-        virtio, data = whole_tcp(BEHIND, BEYOND, 5000, 1000)
+        virtio, data = packet.whole_tcp(BEHIND, BEYOND, 5000, 1000)
         dut.write(data, virtio)
         if not wanted:
             _, data = dut.offered()

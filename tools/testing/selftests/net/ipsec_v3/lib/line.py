@@ -150,7 +150,7 @@ class Line:
     def equal(self, changed, wanted):
         ktap.equal(changed, wanted_here(wanted), "what changed")
 
-    def settle(self, before, wanted, timeout=20):
+    def settle(self, before, wanted, timeout=3 if impl.INTREE else 20):
         """Waits until just this has changed, or fails."""
         wanted = wanted_here(wanted)
         if not wanted:

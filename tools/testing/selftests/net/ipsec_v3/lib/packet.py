@@ -5,6 +5,7 @@ Every field that a hostile test wants to set wrong is a parameter.
 """
 
 import itertools
+import os
 import socket
 import struct
 
@@ -187,3 +188,12 @@ def too_big(src, dst, mtu, about):
         check, proto = checksum(body), ICMP
     body = body[:2] + struct.pack("!H", check) + body[4:]
     return ip(src, dst, proto, body)
+
+
+def whole_tcp(src, dst, size, segment, port=5555):
+    """An IPv4 TCP packet, and the header of virtio that says how to segment it"""
+    header = struct.pack("!HHIIBBHHH", port, port, 1, 1, 5 << 4, 16, 512, 0, 0)
+    check = ~checksum(pseudo(address(src), address(dst), TCP, len(header) + size)) & 0xffff
+    header = header[:16] + struct.pack("!H", check) + header[18:]
+    data = ip4(src, dst, TCP, header + os.urandom(size))
+    return struct.pack("=BBHHHH", 1, 1, 54, segment, 34, 16), data

@@ -256,10 +256,6 @@ def tables(results):
         impls = [PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD]
         pivot = Pivot(results, "stream", "rate", impls)
         yield "stream.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
-    if results.keys("forgeries", "near"):
-        yield "forgeries.txt", simple(["case", "bytes", "near", "far ahead"], [
-            [*key, *(results.get("forgeries", key, MODULE, name) for name in ("near", "far ahead"))]
-            for key in results.keys("forgeries", "near")])
     if results.keys("sas", ANY_SA):
         yield "sas.txt", all_sas(results)
 

@@ -13,7 +13,7 @@ import time
 
 from lib import busy, flaky, host, ktap, packet, xfrm
 from lib.busy import gone_in_flight, let_go
-from lib.faults import RIG, START, V4, V6, ends, line, one_of
+from lib.faults import RIG, START, V4, V6, ends, flows, line, one_of
 from lib.shape import PORT_DUT, PORT_PEER, TUNNEL
 from lib.suite import GCM, Combined
 
@@ -85,6 +85,11 @@ def flap(it):
     it.rig.dut.ip("link set v0 up")
 
 
+def gone(kind, *arguments, **more):
+    gone_in_flight(kind, *arguments, **more)
+    flows(V4, busy.KINDS[kind][2])
+
+
 ACTIONS = {"SAs expire": (expire, None), "SAs are updated": (update, all_arrive),
            "SAs migrate": (migrate, still_flows), "policies go": (delete_policies, None),
            "policies block": (block, None), "the link flaps": (flap, None)}
@@ -95,10 +100,9 @@ for _k, _kind in enumerate(busy.KINDS):
             if _name == "SAs migrate" and _shape.mode == "transport":
                 continue	# 6.1 and 6.12 migrate tunnels
             if one_of(6, _k, _a, 3 * _s):
-                ktap.add(f"in flight: {_name}, {_kind}, {_shape}", gone_in_flight, _kind,
-                         _shape, _action, _after)
+                ktap.add(f"in flight: {_name}, {_kind}, {_shape}", gone, _kind, _shape, _action, _after)
     if one_of(3, _k):
-        ktap.add(f"in flight: the limit is reached, {_kind}", lambda kind=_kind: gone_in_flight(
+        ktap.add(f"in flight: the limit is reached, {_kind}", lambda kind=_kind: gone(
             kind, V6, lambda it: None, more="limit packet-hard 50"))
 
 
@@ -166,13 +170,17 @@ def gone_before_late(shape, action):
         flaky.set_to(late_ms=-1)
         it = busy.Busy(Combined(GCM), "esp", shape)
         try:
-            flaky.set_to(late_ms=300)
+            # not before the action on the slowest of machines
+            flaky.set_to(late_ms=5000)
             it.fill()
+            ktap.equal(it.on.figures()["packets"], 0, "packets that are through already")
             action(it)
         finally:
             it.flush()
             it.stop()
         let_go()
+        flaky.set_to(late_ms=-1)
+    flows()
 
 
 for _s, _shape in enumerate((V4, V6, TUNNEL[3])):

@@ -15,8 +15,7 @@ struct ipsec_sa;
  * the one that an administrator already watches; "core" means that the core
  * raises it when it sees the errno, "here" that the packet ends in our hands
  * and we raise it. "-" has no counter there. The enum, /proc/net/ipsec_v3_stat,
- * the per-SA counters, the tracepoint's names and counters.rst all come from
- * this table.
+ * the tracepoint's names and counters.rst all come from this table.
  */
 #define IPSEC_DROPS(X)							\
 	X(RX_SHORT, "RxShort", EINVAL, XFRMINSTATEPROTOERROR, core,	\

@@ -109,6 +109,13 @@ static u32 offload_segments(const struct sk_buff *skb)
 	return skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1;
 }
 
+/* The core frees the packet, and counts nothing. */
+static int offload_gso_drop(struct xfrm_state *x, u64 seq, enum ipsec_count reason)
+{
+	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+	return ipsec_drop(ipsec_sa(x), seq, reason);
+}
+
 /* In transport mode the core looks for the ESP header x->props.header_len in front of
  * the transport header; when ESP protects destination options, it is not there.
  */
@@ -120,10 +127,8 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 
 	for (skb = segs; skb; skb = skb->next)
 		n += offload_segments(skb);
-	if (unlikely(n > taken) && !offload_renumber(x, xo, n)) {
-		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
-		return ipsec_drop(ipsec_sa(x), U64_MAX, IPSEC_DROP_TX_EXHAUSTED);
-	}
+	if (unlikely(n > taken) && !offload_renumber(x, xo, n))
+		return offload_gso_drop(x, U64_MAX, IPSEC_DROP_TX_EXHAUSTED);
 
 	seq = xo->seq.low;
 	for (skb = segs; skb; skb = skb->next) {
@@ -162,12 +167,6 @@ static int offload_gso_headroom(struct sk_buff *skb)
 	return 0;
 }
 
-static struct sk_buff *offload_gso_nomem(struct xfrm_state *x, u64 seq)
-{
-	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
-	return ERR_PTR(ipsec_drop(ipsec_sa(x), seq, IPSEC_DROP_TX_NOMEM));
-}
-
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
 	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
@@ -183,14 +182,14 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	x = xfrm_input_state(skb);
 	hlen = ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
 	if (!pskb_may_pull(skb, hlen))
-		return offload_gso_nomem(x, U64_MAX);
+		return ERR_PTR(offload_gso_drop(x, U64_MAX, IPSEC_DROP_TX_NOMEM));
 	if (ip_esp_hdr(skb)->spi != x->id.spi)
 		return ERR_PTR(-EINVAL);
 
 	seq = offload_seq(xo, ip_esp_hdr(skb));
 	__skb_pull(skb, hlen);
 	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
-		return offload_gso_nomem(x, seq);
+		return ERR_PTR(offload_gso_drop(x, seq, IPSEC_DROP_TX_NOMEM));
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
 	xo->flags |= XFRM_GSO_SEGMENT;

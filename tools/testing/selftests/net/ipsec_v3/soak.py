@@ -10,9 +10,10 @@ have to agree to the packet:
 
 	datagrams sent			= packets of the outbound SAs
 	packets that arrived		= packets of the inbound SAs + drops by name
+	drops				= packets that arrived once more
 	packets of the inbound SAs	= datagrams received
 
-and the kernel may not hold more memory than after the first round.
+and the kernel may not hold more memory than after the first round, nor more and more.
 
 	IPSEC_MINUTES	in all (default 1; 0.5 with IPSEC_SHORT)
 	IPSEC_FLOWS	SAs that send, in the case of many (default 1000; 200 short)
@@ -55,6 +56,8 @@ RULES = f"""table inet soak {{
 SIZES = (20, 21, 64, 100, 333, 576, 1000, 1400, 4000, 8000)
 LINGER = 2		# seconds until an SA that is replaced has nothing under way
 SLACK = 4096		# kilobytes that the kernel may hold more
+AGE = 60		# seconds after which no packet comes once more
+OUTGOING = 4		# packet type of what a tap sees leave
 SUITES = {
     "esp": [Combined(GCM), Combined(CHACHA), Separate("cbc(aes)", "hmac(sha256)", 128),
             Separate("ecb(cipher_null)", "hmac(sha1)", 96)],
@@ -128,12 +131,49 @@ class Flow:
         return f"xfrm state delete src {src} dst {dst} proto {self.proto} spi {spi:#x}"
 
 
+def identity(packet):
+    """Destination, SPI and sequence number of an outer packet, None of any other"""
+    if packet[0] >> 4 == 4:
+        proto, dst, rest = packet[9], packet[16:20], packet[(packet[0] & 15) * 4:]
+    else:
+        proto, dst, rest = packet[6], packet[24:40], packet[40:]
+    if proto == socket.IPPROTO_UDP and rest[2:4] == struct.pack("!H", PORT_NATT):
+        return dst + rest[8:16]
+    return {socket.IPPROTO_ESP: dst + rest[:8], socket.IPPROTO_AH: dst + rest[4:12]}.get(proto)
+
+
+class Tap:
+    """Counts what comes by a device, and what of that comes once more"""
+
+    def __init__(self, device):
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+        self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        self.sock.bind((device, 3))
+        self.sock.setblocking(False)
+        self.arrived, self.again = 0, 0
+        self.young, self.old, self.since = set(), set(), time.monotonic()
+
+    def read(self):
+        if time.monotonic() - self.since > AGE:
+            self.young, self.old, self.since = set(), self.young, time.monotonic()
+        while True:
+            try:
+                packet, address = self.sock.recvfrom(96)
+            except BlockingIOError:
+                return
+            found = identity(packet) if address[2] != OUTGOING and len(packet) >= 40 else None
+            if found:
+                self.arrived += 1
+                self.again += found in self.young or found in self.old
+                self.young.add(found)
+
+
 class End(host.Host):
     """One of two hosts, with a socket for each family that takes every address"""
 
     def __init__(self, name, side):
         super().__init__(name)
-        self.side, self.sockets, self.natt = side, {}, []
+        self.side, self.sockets, self.natt, self.tap = side, {}, [], None
 
     def connect(self, device):
         lines = [f"link set {device} mtu 9000 up"]
@@ -153,6 +193,8 @@ class End(host.Host):
             sock.setblocking(False)
             for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
                 sock.setsockopt(socket.SOL_SOCKET, option, 64 << 20)
+        with self.inside():
+            self.tap = Tap(device)
         self.tool(f"tc qdisc add dev {device} root netem {NETEM}")
         self.tool("nft -f -", RULES)
 
@@ -167,7 +209,7 @@ class End(host.Host):
         return int(re.search(r"packets (\d+)", self.tool("nft list counter inet soak arrived"))[1])
 
     def close(self):
-        for sock in (*self.sockets.values(), *self.natt):
+        for sock in (*self.sockets.values(), *self.natt, self.tap.sock):
             sock.close()
         super().close()
 
@@ -183,7 +225,7 @@ class Net:
         for side, end in enumerate(self.hosts):
             end.connect(f"veth{side}")
         self.flows = [Flow(number, self.random) for number in range(flows)]
-        self.count = collections.Counter()
+        self.count, self.held = collections.Counter(), 0
         self.configure(self.flows, lambda flow: [flow.policy("out")],
                        lambda flow: [flow.policy("in")])
         self.replace(self.flows)
@@ -242,6 +284,7 @@ class Net:
     def receive(self):
         """All that is there; each is checked"""
         for end in self.hosts:
+            end.tap.read()
             for sock in end.sockets.values():
                 while True:
                     try:
@@ -280,8 +323,14 @@ class Net:
                 self.replace(self.random.sample(self.flows, min(10, len(self.flows))))
             if now - told > 60:
                 told = now
-                ktap.say(f"{now - began:.0f} s: {dict(self.count)}, {held()} kB held")
+                self.tell(now - began)
         self.settle()
+
+    def tell(self, seconds):
+        now = held()
+        self.held = self.held or now
+        ktap.say(f"{seconds:.0f} s: {dict(self.count)}, {now} kB held")
+        ktap.check(now < self.held + SLACK, f"the kernel held {self.held} kB at first")
 
     # -- the books -------------------------------------------------------------
 
@@ -294,6 +343,8 @@ class Net:
         drops = collections.Counter()
         for end in self.hosts:
             self.count["arrived"] += end.arrived()
+            self.count["tapped"] += end.tap.arrived
+            self.count["again"] += end.tap.again
             drops.update({name: n for name, n in end.counters().items()
                           if name not in EVENTS})
         count = self.count
@@ -303,6 +354,8 @@ class Net:
         ktap.equal(count["out"], count["sent"], "packets of the outbound SAs")
         ktap.equal(count["in"] + count["dropped"], count["arrived"],
                    "packets of the inbound SAs and drops")
+        ktap.equal(count["tapped"], count["arrived"], "packets seen on the wire")
+        ktap.equal(count["dropped"], count["again"], "drops, and packets that came once more")
         ktap.equal(count["received"], count["in"], "datagrams received")
         ktap.check(count["received"] > count["sent"] * 0.8, "too few arrived")
         ktap.check(count["dropped"], "nothing was doubled: is the link bad at all?")

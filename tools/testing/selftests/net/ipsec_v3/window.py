@@ -14,11 +14,12 @@ import contextlib
 import errno
 import os
 import random
+import struct
 import time
 
-from lib import ktap, packet, setting
+from lib import host, ktap, packet, setting
 from lib.line import Line, Rig
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 TOP32, HIGH = 1 << 32, 68
@@ -29,6 +30,7 @@ JUMP = 65536		# beyond it an ESN packet may be an old one, see late.c
 RUN = 8			# failures in a row, after which resynchronisation starts
 TRIES = 8		# higher values of the high half that it tries
 TRIES_PER_SECOND = 128
+TRIES_IN_NETNS = 2048	# per second
 HELD_BACK = 65536	# of an SA's last numbers, see esp_tx.c
 ESN_LATE = "with ESN a packet left of the window is an integrity failure"
 NO_DUMMIES = "a dummy packet is a protocol error and stays out of the window"
@@ -220,10 +222,10 @@ def flood(on, count, seq_of, **seal):
     return on.since(before), time.monotonic() - start
 
 
-def second_tries_bounded(changed, seconds):
+def second_tries_bounded(changed, seconds, per_second=TRIES_PER_SECOND):
     if "RxSecondTry" not in changed:
         return
-    allowed = TRIES_PER_SECOND * (seconds + 1) + 1
+    allowed = per_second * (seconds + 1) + 1
     ktap.check(changed["RxSecondTry"] <= allowed,
                f"{changed['RxSecondTry']} second tries in {seconds:.1f} s, "
                f"{allowed:.0f} allowed")
@@ -255,6 +257,27 @@ def late_flood(proto):
     on.accepts(on.start + 65)
 
 
+def many_flooded(proto):
+    """So many SAs that each could have more tries than the namespace allows to all"""
+    on, count, sas = line(proto, True, 64), 12000, 100
+    kind, suite = proto
+    words = suite().words(**({"ah": True} if kind == "ah" else {}))
+    spis = range(0x7000, 0x7000 + sas)
+    on.dut.ip(*[host.state_line(V4.there, V4.here, spi, words, kind, esn=True, window=64, seq=on.start)
+                for spi in spis])
+    forged = on.seal(on.start + (1 << 31))
+    at = forged.index(struct.pack("!I", SPI_IN))
+    packets = [forged[:at] + struct.pack("!I", spi) + forged[at + 4:] for spi in spis]
+    before, start = on.dut.counters(), time.monotonic()
+    for n in range(count):
+        RIG.dut.wire.send(packets[n % sas])
+    ktap.wait_for(lambda: on.dut.counters().get("XfrmInStateProtoError", 0) >= count, "every packet is counted", 30)
+    changed, seconds = host.delta(before, on.dut.counters()), time.monotonic() - start
+    ktap.say(f"{changed} in {seconds:.1f} s")
+    second_tries_bounded(changed, seconds, TRIES_IN_NETNS)
+
+
+ktap.add("ESP ESN: a flood for many SAs has few second tries in all", many_flooded, ESP_GCM)
 for name, proto in PROTOS.items():
     ktap.add(f"{name} ESN: a flood of forgeries has few second tries", forged_flood, proto)
     ktap.add(f"{name} ESN: a flood of late packets has few second tries", late_flood,

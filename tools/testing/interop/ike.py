@@ -22,8 +22,8 @@ import special								# noqa: E402
 PEER = os.environ.get("IPSEC_PEER") == "1"
 CASES = os.environ.get("IPSEC_CASES")	# plain or special: half of them
 SHORT = os.environ.get("IPSEC_SHORT") == "1"
-PAIRS = [("strongSwan", "strongSwan"), ("libreswan", "libreswan"),
-         ("strongSwan", "libreswan")]
+PAIRS = [("strongSwan", "strongSwan"), ("libreswan", "libreswan"), ("libreswan", "strongSwan"),
+         ("strongSwan", "libreswan")]	# the last one is in the short form of the special ones
 
 
 class Site:

@@ -13,6 +13,8 @@
  * lane's gate stays shut for it when another CPU begins to deliver.
  *
  * A flow is what skb_get_hash() takes for one, as for RPS: fragments are a flow of their own.
+ * It goes to a CPU with less to do when none of its packets, nor of those with which it shares
+ * a bucket, wait on the one that it has.
  */
 #include <linux/netdevice.h>
 #include <linux/percpu.h>
@@ -23,6 +25,9 @@
 #include "flow.h"
 #include "ipsec.h"
 #include "poll.h"
+
+#define FLOW_MORE	64	/* packets by which a CPU has too much to do, beside another */
+#define FLOW_OFFLINE	S32_MAX	/* what a CPU has to do that does nothing */
 
 /**
  * struct flow_cpu - the flows of one CPU
@@ -115,6 +120,24 @@ int ipsec_flow_catch(struct sk_buff *skb, int err)
 }
 
 /**
+ * ipsec_flow_take() - these CPUs are given the flows in an SA from now on
+ * @flows: the SA's
+ * @cpus: IPSEC_FLOW_CPUS at most
+ * @count: of them, not 0
+ *
+ * Context: nothing is delivered until all that was has left its CPU.
+ */
+void ipsec_flow_take(struct ipsec_flows *flows, const u16 *cpus, unsigned int count)
+{
+	unsigned int i;
+
+	flows->count = count;
+	memcpy(flows->cpu, cpus, count * sizeof(*cpus));
+	for (i = 0; i < IPSEC_FLOW_BUCKETS; i++)
+		flows->which[i] = i % count;
+}
+
+/**
  * ipsec_flow_begin() - packets of an SA are delivered from here on
  * @sa: the SA
  *
@@ -146,6 +169,58 @@ static void flow_drop(struct ipsec_sa *sa, struct sk_buff *skb, enum ipsec_count
 	kfree_skb(skb);
 }
 
+static unsigned int flow_bucket(struct sk_buff *skb)
+{
+	return reciprocal_scale(skb_get_hash(skb), IPSEC_FLOW_BUCKETS);
+}
+
+static unsigned int flow_waiting(const struct flow_cpu *flow)
+{
+	return skb_queue_len_lockless(&flow->came) + skb_queue_len_lockless(&flow->next);
+}
+
+/* What a CPU has to do: if it delivers, all that is in the lane as well. */
+static unsigned int flow_load(const struct ipsec_lane *lane, int cpu)
+{
+	unsigned int load = flow_waiting(per_cpu_ptr(&flow_cpus, cpu));
+
+	if (!cpu_online(cpu))
+		return FLOW_OFFLINE;
+	return cpu == smp_processor_id() ? load + READ_ONCE(lane->count) : load;
+}
+
+static unsigned int flow_least(const unsigned int *load, unsigned int count)
+{
+	unsigned int least = 0, i;
+
+	for (i = 1; i < count; i++)
+		if (load[i] < load[least])
+			least = i;
+	return least;
+}
+
+/* Has all of a bucket left our queues, and the core's of the same CPU? The core's RFS asks no more
+ * before it takes a flow elsewhere.
+ */
+static bool flow_has_left(const struct ipsec_flows *flows, unsigned int bucket)
+{
+	/* pairs with the release in flow_forget_run() */
+	return smp_load_acquire(&flows->left[bucket]) == flows->handed[bucket] &&
+	       !ipsec_poll_backlog(flows->cpu[flows->which[bucket]]);
+}
+
+/* The CPU of a packet's bucket is another one from now on if that has less to do. */
+static void flow_choose(struct ipsec_flows *flows, struct sk_buff *skb, unsigned int *load)
+{
+	unsigned int bucket = flow_bucket(skb), least = flow_least(load, flows->count);
+	u8 *which = &flows->which[bucket];
+
+	if (load[*which] > load[least] + FLOW_MORE && flow_has_left(flows, bucket))
+		*which = least;
+	flows->handed[bucket]++;
+	load[*which]++;
+}
+
 /* takes those of a batch that go to one CPU, in their order */
 static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
 		      struct sk_buff_head *from, struct sk_buff_head *to)
@@ -153,23 +228,23 @@ static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
 	struct sk_buff *skb, *next;
 
 	skb_queue_walk_safe(from, skb, next) {
-		if (reciprocal_scale(skb_get_hash(skb), flows->count) != which)
+		if (flows->which[flow_bucket(skb)] != which)
 			continue;
 		__skb_unlink(skb, from);
 		__skb_queue_tail(to, skb);
 	}
 }
 
-/* What is too much is dropped, as the core would. */
+/* What is too much is dropped, as the core would, and what the counts of a bucket cannot hold. */
 static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
 {
-	int waiting = skb_queue_len_lockless(&to->came) + skb_queue_len_lockless(&to->next);
-	int room = ipsec_max_backlog() - waiting;
+	int room = min(ipsec_max_backlog(), S16_MAX) - (int)flow_waiting(to);
 	struct sk_buff *skb;
 
 	while ((int)skb_queue_len(skbs) > room && (skb = __skb_dequeue_tail(skbs))) {
 		struct net_device *dev = skb->dev;
 
+		sa->lane.flows.handed[flow_bucket(skb)]--;
 		flow_drop(sa, skb, IPSEC_DROP_RX_FLOW);
 		flow_forget(sa, dev, 1);
 	}
@@ -199,15 +274,20 @@ static void flow_own(struct sk_buff_head *skbs)
 void ipsec_flow_end(struct ipsec_sa *sa)
 {
 	struct flow_catch *catch = this_cpu_ptr(&flow_catches);
-	const struct ipsec_flows *flows = &sa->lane.flows;
+	struct ipsec_flows *flows = &sa->lane.flows;
+	unsigned int load[IPSEC_FLOW_CPUS], i;
 	struct sk_buff_head some;
-	unsigned int i;
+	struct sk_buff *skb;
 
 	catch->sa = NULL;
 	if (skb_queue_empty(&catch->skbs))
 		return;
 	flow_own(&catch->skbs);
 	ipsec_lane_pass(&sa->lane, skb_queue_len(&catch->skbs));
+	for (i = 0; i < flows->count; i++)
+		load[i] = flow_load(&sa->lane, flows->cpu[i]);
+	skb_queue_walk(&catch->skbs, skb)
+		flow_choose(flows, skb, load);
 	__skb_queue_head_init(&some);
 	for (i = 0; i < flows->count; i++) {
 		flow_pick(flows, i, &catch->skbs, &some);
@@ -232,11 +312,12 @@ static struct sk_buff *flow_peek(struct flow_cpu *flow)
 	return skb_peek(&flow->next);
 }
 
-/* packets of one SA and one device that have left */
+/* packets of one SA and one device that have left, @left of each bucket */
 struct flow_run {
 	struct ipsec_sa		*sa;
 	struct net_device	*dev;
 	unsigned int		count;
+	u8			left[IPSEC_FLOW_BUCKETS];
 };
 
 /* does the packet go on with the run, or begin it */
@@ -253,10 +334,26 @@ static bool flow_runs(struct flow_run *run, struct sk_buff *skb)
 static void flow_receive(struct napi_struct *napi, struct flow_run *run, struct sk_buff *skb)
 {
 	run->count++;
+	run->left[flow_bucket(skb)]++;
 	if (likely(run->dev->flags & IFF_UP && net_eq(dev_net(run->dev), xs_net(run->sa->x))))
 		napi_gro_receive(napi, skb);
 	else
 		flow_drop(run->sa, skb, IPSEC_DROP_RX_DEVICE);
+}
+
+/* They have left GRO as well. For a CPU that is offline, this may be done by two at once. */
+static void flow_forget_run(struct flow_cpu *flow, const struct flow_run *run)
+{
+	u16 *left = run->sa->lane.flows.left;
+	unsigned int i;
+
+	spin_lock(&flow->came.lock);
+	for (i = 0; i < IPSEC_FLOW_BUCKETS; i++)
+		if (run->left[i])
+			/* from here on the bucket may go to another CPU */
+			smp_store_release(&left[i], left[i] + run->left[i]);
+	spin_unlock(&flow->came.lock);
+	flow_forget(run->sa, run->dev, run->count);
 }
 
 /* Completes each time, for that empties GRO: only then has a packet left. */
@@ -273,7 +370,7 @@ static int flow_poll(struct napi_struct *napi, int budget)
 	}
 	napi_complete_done(napi, run.count);
 	if (run.count)
-		flow_forget(run.sa, run.dev, run.count);
+		flow_forget_run(flow, &run);
 	if (skb)
 		napi_schedule(napi);
 	rcu_read_unlock();

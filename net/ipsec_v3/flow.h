@@ -12,16 +12,27 @@ struct sk_buff;
  */
 #define IPSEC_FLOW_CPUS		8
 
+/* flows with the same part of their hash share a bucket */
+#define IPSEC_FLOW_BUCKETS	32
+
 /**
  * struct ipsec_flows - where the flows in one SA go
  * @count: of CPUs
  * @cpu: which
+ * @which: the CPU of each bucket, an index of @cpu; whoever delivers writes it, and @handed
+ * @handed: packets of each bucket that were handed to its CPU
+ * @left: those that have left it, which it writes itself, holding the lock of its queue; both
+ *	wrap
  */
 struct ipsec_flows {
 	unsigned int	count;
 	u16		cpu[IPSEC_FLOW_CPUS];
+	u8		which[IPSEC_FLOW_BUCKETS];
+	u16		handed[IPSEC_FLOW_BUCKETS];
+	u16		left[IPSEC_FLOW_BUCKETS];
 };
 
+void ipsec_flow_take(struct ipsec_flows *flows, const u16 *cpus, unsigned int count);
 void ipsec_flow_begin(struct ipsec_sa *sa);
 void ipsec_flow_end(struct ipsec_sa *sa);
 int ipsec_flow_catch(struct sk_buff *skb, int err);

@@ -10,8 +10,8 @@
  *	[done] [done] [taken] [taken] [waiting] [waiting]
  *	  '--> delivered                  '--> taken by whoever has a hand free
  *
- * Every CPU has a hand. The hand of the lane's CPU works on what waits, and delivers, so
- * that no flow in the SA can overtake itself. While packets pile up, hands of other CPUs
+ * Every CPU has a hand. The hand of the lane's CPU delivers, so that no flow in the SA can
+ * overtake itself, and works on what waits when there is nothing to deliver. While packets pile up, hands of other CPUs
  * are called to work as well, and at last the CPU that brings.
  *
  * What has left a tunnel is several flows: each is handed to a CPU of its own (flow.c).
@@ -40,6 +40,7 @@
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
+#define LANE_CPUS	(1 + IPSEC_FLOW_CPUS)
 #define LANE_LATER	(25 * NSEC_PER_USEC)	/* doubled each time that the oldest is refused */
 #define LANE_DOUBLED	7	/* times at most */
 
@@ -414,11 +415,7 @@ static int lane_poll(struct napi_struct *napi, int budget)
  */
 static unsigned int lane_rounds(int cpu)
 {
-	const struct softnet_data *sd = &per_cpu(softnet_data, cpu);
-	unsigned int backlog = skb_queue_len_lockless(&sd->input_pkt_queue) +
-			       skb_queue_len_lockless(&sd->process_queue);
-
-	return 1 + DIV_ROUND_UP(max(backlog, 1000U), NAPI_POLL_WEIGHT);
+	return 1 + DIV_ROUND_UP(max(ipsec_poll_backlog(cpu), 1000U), NAPI_POLL_WEIGHT);
 }
 
 /* The gate opens when what a CPU delivered has left its queues. BH is off. */
@@ -485,15 +482,15 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 		lane_wake(lane, later);
 }
 
+/* Nobody else may deliver, so that comes first: while more is brought than this CPU can deliver, it
+ * is left to others to work on it, and at last to the one that brings, which brings less then.
+ */
 static void lane_serve(struct ipsec_lane *lane, int cpu)
 {
-	unsigned int rounds = LANE_ROUNDS;
-	bool worked, delivered;
+	unsigned int rounds = 2 * LANE_ROUNDS;
 
-	do {
-		worked = lane_work_some(lane);
-		delivered = lane_deliver(lane, cpu);
-	} while ((worked || delivered) && --rounds);
+	while ((lane_deliver(lane, cpu) || lane_work_some(lane)) && --rounds)
+		;
 	lane_rest(lane, cpu);
 }
 
@@ -601,35 +598,29 @@ static bool lane_call(struct ipsec_lane *lane)
 	return false;
 }
 
-/* Which CPU shall deliver, negative when none has time, and which shall have the flows: others,
- * if there are two, else that one as well; and as a last resort the one that brings, which has
+/* The first of the CPUs shall deliver; how many there are, 0: none has time. The others shall have the flows if
+ * there are two, else the first one as well; and as a last resort the one that brings, which has
  * less to do then.
  */
-static int lane_find_cpus(struct ipsec_lane *lane, struct ipsec_flows *flows)
+static unsigned int lane_find_cpus(struct ipsec_lane *lane, u16 *cpus)
 {
-	u16 found[1 + IPSEC_FLOW_CPUS];
 	unsigned int count = ipsec_pace_open(&lane->pace, hash_ptr(lane, 16) % nr_cpu_ids,
-					     found, ARRAY_SIZE(found));
-	unsigned int first = count > 2, i;
+					     cpus, LANE_CPUS);
 
-	if (!count)
-		return -EBUSY;
 	if (count == 1)
-		found[count++] = smp_processor_id();
-	flows->count = count - first;
-	for (i = 0; i < flows->count; i++)
-		flows->cpu[i] = found[first + i];
-	return found[0];
+		cpus[count++] = smp_processor_id();
+	return count;
 }
 
 /* from now on another CPU delivers, if there is one that it is a gain to take */
 static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 {
-	struct ipsec_flows flows;
-	int cpu = lane_find_cpus(lane, &flows), from;
+	u16 cpus[LANE_CPUS];
+	unsigned int count = lane_find_cpus(lane, cpus), apart = count > 2;
 	bool begins;
+	int from;
 
-	if (cpu < 0)
+	if (!count)
 		return;
 	spin_lock(&lane->lock);
 	from = lane->cpu;
@@ -637,9 +628,9 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 	if (begins) {
 		ipsec_pace_restart(&lane->pace, lane->delivered);
 		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
-		lane->flows = flows;
+		ipsec_flow_take(&lane->flows, cpus + apart, count - apart);
 		WRITE_ONCE(lane->kind, kind);
-		WRITE_ONCE(lane->cpu, cpu);
+		WRITE_ONCE(lane->cpu, cpus[0]);
 		WRITE_ONCE(lane->at_home, false);
 		lane->leaving = false;
 		lane->used = true;

@@ -17,6 +17,23 @@ struct ipsec_poll {
 	int			cpu;
 };
 
+/**
+ * ipsec_poll_backlog() - packets in the core's own queue of a CPU
+ * @cpu: the CPU
+ *
+ * The one that it has taken out, and is with, is not among them.
+ *
+ * Context: any; the answer may be old at once.
+ * Return: how many.
+ */
+static inline unsigned int ipsec_poll_backlog(int cpu)
+{
+	const struct softnet_data *sd = &per_cpu(softnet_data, cpu);
+
+	return skb_queue_len_lockless(&sd->input_pkt_queue) +
+	       skb_queue_len_lockless(&sd->process_queue);
+}
+
 void ipsec_poll_add(struct ipsec_poll *poll, int cpu,
 		    int (*function)(struct napi_struct *napi, int budget));
 void ipsec_poll_call(struct ipsec_poll *poll);

@@ -297,18 +297,39 @@ def rps(mask, device="v0"):
         RIG.dut.run("sh", "-c", f"echo 0 > {path}")
 
 
+class Flow:
+    """One of several in a tunnel, to a socket of its own"""
+
+    def __init__(self, on, number, rule=""):
+        self.on, self.number, self.port = on, number, FIRST_PORT + number
+        RIG.dut.ip("xfrm policy flush", on.shape.any_flow(on.kind, rule))
+
+    def __enter__(self):
+        self.sock = RIG.dut.udp(self.on.shape.inner_here, self.port)
+        self.sock.connect((self.on.shape.inner_there, PORT_PEER))	# or it does not note its CPU
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def send(self, first, count):
+        sent = [os.urandom(40) for _ in range(count)]
+        for number, data in enumerate(sent, START + first):
+            RIG.dut.wire.send(self.on.seal(number, data, ports=(PORT_PEER, self.port)))
+        return sent
+
+    def cpu(self, sent):
+        """that took the last of these, which come in order"""
+        in_order(sent, [self.sock.recv(100) for _ in sent])
+        return self.sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU)
+
+
 def cpus_of_flows(on, rule=""):
-    """The CPUs that take a burst of each of several flows, which comes in order"""
-    src, dst, found = on.shape.inner_there, on.shape.inner_here, set()
-    RIG.dut.ip("xfrm policy flush", on.shape.any_flow(on.kind, rule))
-    for flow in range(FLOWS):
-        with RIG.dut.udp(dst, FIRST_PORT + flow) as sock:
-            sock.connect((src, PORT_PEER))	# or it does not note its CPU
-            sent = [os.urandom(40) for _ in range(BURST)]
-            for number, data in enumerate(sent, START + 1 + BURST * flow):
-                RIG.dut.wire.send(on.seal(number, data, ports=(PORT_PEER, FIRST_PORT + flow)))
-            in_order(sent, [sock.recv(100) for _ in sent])
-            found.add(sock.getsockopt(socket.SOL_SOCKET, SO_INCOMING_CPU))
+    """The CPUs that take a burst of each of several flows"""
+    found = set()
+    for number in range(FLOWS):
+        with Flow(on, number, rule) as flow:
+            found.add(flow.cpu(flow.send(1 + BURST * number, BURST)))
     return found
 
 
@@ -357,6 +378,26 @@ def external():
 for suite in (GCM, "AH hmac(sha256)"):
     for shape in TUNNEL:
         ktap.add(f"the flows inside a tunnel go to several CPUs: {suite}, {shape}", flows_apart, shape, suite)
+
+
+@ktap.case("a flow goes to a CPU that has less to do")
+def flow_moves():
+    """When the one that delivers has all that waits in the lane before it"""
+    if os.cpu_count() > 2:
+        raise ktap.Skip("the CPU that delivers is given no flow here")
+    on, first, cpu = line(TUNNEL[0]), 1, None
+    with spread.bringing(spread.ALL):
+        for number in range(FLOWS):
+            with Flow(on, number) as flow:
+                cpu = flow.cpu(flow.send(first, BURST))
+                first += BURST
+                if cpu != spread.DELIVERS:
+                    continue
+                with spread.Hog():
+                    sent = flow.send(first, BURSTS * BURST)
+                cpu = flow.cpu(sent)
+                break
+    ktap.equal(cpu, spread.BRINGS, "CPU of the flow afterwards")
 
 
 # -- what is dropped is dropped by its name ----------------------------------

@@ -41,7 +41,7 @@ struct ipsec_sa;
 	X(RX_QUEUE, "RxQueueFull", ENOBUFS, XFRMINSTATEPROTOERROR, core, \
 	  "more packets of the SA wait than the CPUs can process")	\
 	X(RX_FLOW, "RxFlowFull", ENOBUFS, -, here,			\
-	  "more packets wait for the CPU of their flow than net.core.netdev_max_backlog, or 32767") \
+	  "more packets wait for the CPU of their flow than netdev_max_backlog, or 32767") \
 	X(RX_DEVICE, "RxDevice", ENETDOWN, -, here,			\
 	  "the device went down, or left the namespace, while the packet waited for its CPU") \
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\

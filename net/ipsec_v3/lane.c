@@ -11,8 +11,9 @@
  *	  '--> delivered                  '--> taken by whoever has a hand free
  *
  * Every CPU has a hand. The hand of the lane's CPU delivers, so that no flow in the SA can
- * overtake itself, and works on what waits when there is nothing to deliver. While packets pile up, hands of other CPUs
- * are called to work as well, and at last the CPU that brings.
+ * overtake itself, and works on what waits when there is nothing to deliver. While packets
+ * pile up, hands of other CPUs are called to work as well, and at last the CPU that
+ * brings.
  *
  * What has left a tunnel is several flows: each is handed to a CPU of its own (flow.c).
  *
@@ -598,9 +599,9 @@ static bool lane_call(struct ipsec_lane *lane)
 	return false;
 }
 
-/* The first of the CPUs shall deliver; how many there are, 0: none has time. The others shall have the flows if
- * there are two, else the first one as well; and as a last resort the one that brings, which has
- * less to do then.
+/* The first of the CPUs shall deliver; how many there are, 0: none has time. The others shall
+ * have the flows if there are two, else the first one as well; and as a last resort the one that
+ * brings, which has less to do then.
  */
 static unsigned int lane_find_cpus(struct ipsec_lane *lane, u16 *cpus)
 {

@@ -26,7 +26,8 @@
 #include "ipsec.h"
 #include "poll.h"
 
-#define FLOW_MORE	64	/* packets by which a CPU has too much to do, beside another */
+#define FLOW_MORE	256	/* packets by which a CPU has too much to do, beside another */
+#define FLOW_LANE	(IPSEC_LANE_MAX / 2)	/* packets in a lane that are no reason */
 #define FLOW_OFFLINE	S32_MAX	/* what a CPU has to do that does nothing */
 
 /**
@@ -179,14 +180,16 @@ static unsigned int flow_waiting(const struct flow_cpu *flow)
 	return skb_queue_len_lockless(&flow->came) + skb_queue_len_lockless(&flow->next);
 }
 
-/* What a CPU has to do: if it delivers, all that is in the lane as well. */
+/* What a CPU has to do: if it delivers, what fills up the lane as well. */
 static unsigned int flow_load(const struct ipsec_lane *lane, int cpu)
 {
 	unsigned int load = flow_waiting(per_cpu_ptr(&flow_cpus, cpu));
 
 	if (!cpu_online(cpu))
 		return FLOW_OFFLINE;
-	return cpu == smp_processor_id() ? load + READ_ONCE(lane->count) : load;
+	if (cpu == smp_processor_id())
+		load += max(READ_ONCE(lane->count), FLOW_LANE) - FLOW_LANE;
+	return load;
 }
 
 static unsigned int flow_least(const unsigned int *load, unsigned int count)
@@ -209,16 +212,26 @@ static bool flow_has_left(const struct ipsec_flows *flows, unsigned int bucket)
 	       !ipsec_poll_backlog(flows->cpu[flows->which[bucket]]);
 }
 
-/* The CPU of a packet's bucket is another one from now on if that has less to do. */
-static void flow_choose(struct ipsec_flows *flows, struct sk_buff *skb, unsigned int *load)
+/* Gives one bucket of those in a batch to a CPU that has less to do; what that changes shows
+ * before the next batch.
+ */
+static void flow_move(struct ipsec_lane *lane, struct sk_buff_head *skbs)
 {
-	unsigned int bucket = flow_bucket(skb), least = flow_least(load, flows->count);
-	u8 *which = &flows->which[bucket];
+	struct ipsec_flows *flows = &lane->flows;
+	unsigned int load[IPSEC_FLOW_CPUS], least, bucket, i;
+	struct sk_buff *skb;
 
-	if (load[*which] > load[least] + FLOW_MORE && flow_has_left(flows, bucket))
-		*which = least;
-	flows->handed[bucket]++;
-	load[*which]++;
+	for (i = 0; i < flows->count; i++)
+		load[i] = flow_load(lane, flows->cpu[i]);
+	least = flow_least(load, flows->count);
+	skb_queue_walk(skbs, skb) {
+		bucket = flow_bucket(skb);
+		if (load[flows->which[bucket]] > load[least] + FLOW_MORE &&
+		    flow_has_left(flows, bucket)) {
+			flows->which[bucket] = least;
+			break;
+		}
+	}
 }
 
 /* takes those of a batch that go to one CPU, in their order */
@@ -275,19 +288,18 @@ void ipsec_flow_end(struct ipsec_sa *sa)
 {
 	struct flow_catch *catch = this_cpu_ptr(&flow_catches);
 	struct ipsec_flows *flows = &sa->lane.flows;
-	unsigned int load[IPSEC_FLOW_CPUS], i;
 	struct sk_buff_head some;
 	struct sk_buff *skb;
+	unsigned int i;
 
 	catch->sa = NULL;
 	if (skb_queue_empty(&catch->skbs))
 		return;
 	flow_own(&catch->skbs);
 	ipsec_lane_pass(&sa->lane, skb_queue_len(&catch->skbs));
-	for (i = 0; i < flows->count; i++)
-		load[i] = flow_load(&sa->lane, flows->cpu[i]);
+	flow_move(&sa->lane, &catch->skbs);
 	skb_queue_walk(&catch->skbs, skb)
-		flow_choose(flows, skb, load);
+		flows->handed[flow_bucket(skb)]++;
 	__skb_queue_head_init(&some);
 	for (i = 0; i < flows->count; i++) {
 		flow_pick(flows, i, &catch->skbs, &some);

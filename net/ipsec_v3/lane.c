@@ -11,7 +11,7 @@
  *	  '--> delivered                  '--> taken by whoever has a hand free
  *
  * Every CPU has a hand. The hand of the lane's CPU delivers, so that no flow in the SA can
- * overtake itself, and works on what waits when there is nothing to deliver. While packets
+ * overtake itself, and works on what waits unless there is much to deliver. While packets
  * pile up, hands of other CPUs are called to work as well, and at last the CPU that
  * brings.
  *
@@ -23,7 +23,7 @@
  * our queues and those of the core.
  *
  * The packets themselves are the list, so a lane needs no memory that could be
- * missing or grow; what it takes in is bounded by LANE_MAX.
+ * missing or grow; what it takes in is bounded by IPSEC_LANE_MAX.
  */
 #include <linux/cpumask.h>
 #include <linux/hash.h>
@@ -35,9 +35,9 @@
 #include "lane.h"
 #include "poll.h"
 
-#define LANE_MAX	2048	/* packets of one SA under way */
 #define LANE_CALL	64	/* waiting packets for which another CPU is called */
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
+#define LANE_BEHIND	128	/* packets taken, from which on the one that delivers only does that */
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */
@@ -483,15 +483,23 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 		lane_wake(lane, later);
 }
 
-/* Nobody else may deliver, so that comes first: while more is brought than this CPU can deliver, it
- * is left to others to work on it, and at last to the one that brings, which brings less then.
+/* Is there so much to deliver, which nobody else may, that work is better left to others? Then the
+ * CPU that brings has to do some at last, and brings less.
  */
+static bool lane_is_behind(struct ipsec_lane *lane)
+{
+	return READ_ONCE(lane->count) - READ_ONCE(lane->waiting) >= LANE_BEHIND;
+}
+
 static void lane_serve(struct ipsec_lane *lane, int cpu)
 {
-	unsigned int rounds = 2 * LANE_ROUNDS;
+	unsigned int rounds = LANE_ROUNDS;
+	bool worked, delivered;
 
-	while ((lane_deliver(lane, cpu) || lane_work_some(lane)) && --rounds)
-		;
+	do {
+		worked = !lane_is_behind(lane) && lane_work_some(lane);
+		delivered = lane_deliver(lane, cpu);
+	} while ((worked || delivered) && --rounds);
 	lane_rest(lane, cpu);
 }
 
@@ -805,7 +813,7 @@ static int lane_append(struct ipsec_lane *lane, struct sk_buff *skb)
 {
 	if (unlikely(!lane->open))
 		return -EAGAIN;
-	if (unlikely(lane->count == LANE_MAX))
+	if (unlikely(lane->count == IPSEC_LANE_MAX))
 		return -ENOBUFS;
 	skb->next = NULL;
 	if (lane->first)

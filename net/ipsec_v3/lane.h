@@ -15,6 +15,8 @@ struct ipsec_sa;
 
 struct lane_hand;
 
+#define IPSEC_LANE_MAX	2048	/* packets of one SA under way */
+
 /**
  * struct ipsec_lane - one SA's packets on their way over several CPUs
  * @lock: guards what follows, up to @home

@@ -37,7 +37,7 @@
 
 #define LANE_CALL	64	/* waiting packets for which another CPU is called */
 #define LANE_SELF	128	/* waiting packets from which on the bringer helps */
-#define LANE_BEHIND	128	/* packets taken, from which on the one that delivers only does that */
+#define LANE_BEHIND	128	/* taken packets, from which on whoever delivers does no more */
 #define LANE_TAKE	8	/* packets taken at once */
 #define LANE_BATCH	16	/* packets delivered at once */
 #define LANE_ROUNDS	8	/* takes before others have their turn on a CPU */

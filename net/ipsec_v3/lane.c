@@ -491,15 +491,24 @@ static bool lane_is_behind(struct ipsec_lane *lane)
 	return READ_ONCE(lane->count) - READ_ONCE(lane->waiting) >= LANE_BEHIND;
 }
 
+/* works on some and delivers; was there anything to do */
+static bool lane_turn(struct ipsec_lane *lane, int cpu)
+{
+	bool worked;
+
+	/* not when the gate is shut, or the oldest is refused */
+	if (lane_is_behind(lane) && lane_deliver(lane, cpu))
+		return true;
+	worked = lane_work_some(lane);
+	return lane_deliver(lane, cpu) || worked;
+}
+
 static void lane_serve(struct ipsec_lane *lane, int cpu)
 {
 	unsigned int rounds = LANE_ROUNDS;
-	bool worked, delivered;
 
-	do {
-		worked = !lane_is_behind(lane) && lane_work_some(lane);
-		delivered = lane_deliver(lane, cpu);
-	} while ((worked || delivered) && --rounds);
+	while (lane_turn(lane, cpu) && --rounds)
+		;
 	lane_rest(lane, cpu);
 }
 

@@ -7,7 +7,7 @@
  * packet, so one CPU would do it for all that a lane delivers. Here the last callback
  * before that catches the packet, and hands it to the CPU of its flow, whose NAPI gives
  * it to the stack, through GRO, as the core's own would have. As there, no more than
- * net.core.netdev_max_backlog packets wait for it.
+ * net.core.netdev_max_backlog packets wait for it, nor more than 32767.
  *
  * A caught packet counts as passed in its SA's lane until it has left that NAPI, so that the
  * lane's gate stays shut for it when another CPU begins to deliver.
@@ -202,14 +202,14 @@ static unsigned int flow_least(const unsigned int *load, unsigned int count)
 	return least;
 }
 
-/* Has all of a bucket left our queues, and the core's of the same CPU? The core's RFS asks no more
- * before it takes a flow elsewhere.
+/* Has all of a bucket left our queues, and the core's of the same CPU? The core's RFS asks the
+ * latter, too, before it takes a flow elsewhere.
  */
 static bool flow_has_left(const struct ipsec_flows *flows, unsigned int bucket)
 {
 	/* pairs with the release in flow_forget_run() */
 	return smp_load_acquire(&flows->left[bucket]) == flows->handed[bucket] &&
-	       !ipsec_poll_backlog(flows->cpu[flows->which[bucket]]);
+	       ipsec_poll_core_rests(flows->cpu[flows->which[bucket]]);
 }
 
 /* Gives one bucket of those in a batch to a CPU that has less to do; what that changes shows

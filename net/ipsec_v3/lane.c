@@ -488,17 +488,19 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
  */
 static bool lane_is_behind(struct ipsec_lane *lane)
 {
-	return READ_ONCE(lane->count) - READ_ONCE(lane->waiting) >= LANE_BEHIND;
+	unsigned int waiting = READ_ONCE(lane->waiting);
+
+	return (int)(READ_ONCE(lane->count) - waiting) >= LANE_BEHIND;
 }
 
-/* works on some and delivers; was there anything to do */
+/* works on some, and delivers; was there anything to do */
 static bool lane_turn(struct ipsec_lane *lane, int cpu)
 {
 	bool worked;
 
-	/* not when the gate is shut, or the oldest is refused */
-	if (lane_is_behind(lane) && lane_deliver(lane, cpu))
-		return true;
+	/* nothing is delivered while the gate is shut, or the oldest is refused */
+	if (lane_is_behind(lane))
+		return lane_deliver(lane, cpu) || lane_work_some(lane);
 	worked = lane_work_some(lane);
 	return lane_deliver(lane, cpu) || worked;
 }

@@ -34,6 +34,18 @@ static inline unsigned int ipsec_poll_backlog(int cpu)
 	       skb_queue_len_lockless(&sd->process_queue);
 }
 
+/**
+ * ipsec_poll_core_rests() - has the core given on all that was in its own queue of a CPU
+ * @cpu: the CPU
+ *
+ * Context: any; the answer may be old at once.
+ * Return: true when it has.
+ */
+static inline bool ipsec_poll_core_rests(int cpu)
+{
+	return !test_bit(NAPI_STATE_SCHED, &per_cpu(softnet_data, cpu).backlog.state);
+}
+
 void ipsec_poll_add(struct ipsec_poll *poll, int cpu,
 		    int (*function)(struct napi_struct *napi, int budget));
 void ipsec_poll_call(struct ipsec_poll *poll);

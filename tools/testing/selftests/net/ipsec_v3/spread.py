@@ -314,20 +314,20 @@ class Flow:
     def __exit__(self, *_):
         self.sock.close()
 
-    def seal(self, first, count):
-        """{packet: its data}"""
-        return {self.on.seal(number, data, ports=(PORT_PEER, self.port)): data
-                for number, data in enumerate([os.urandom(40) for _ in range(count)], START + first)}
-
-    def send(self, first, count):
-        sealed = self.seal(first, count)
-        self.post(sealed)
-        return list(sealed.values())
+    def sealed(self, first, count):
+        """(packet, its data), one after the other"""
+        for number in range(START + first, START + first + count):
+            data = os.urandom(40)
+            yield self.on.seal(number, data, ports=(PORT_PEER, self.port)), data
 
     @staticmethod
-    def post(sealed):
-        for data in sealed:
-            RIG.dut.wire.send(data)
+    def send(sealed):
+        """What was in them"""
+        sent = []
+        for whole, data in sealed:
+            RIG.dut.wire.send(whole)
+            sent.append(data)
+        return sent
 
     def cpu(self, sent):
         """that took the last of these, which come in order"""
@@ -340,7 +340,7 @@ def cpus_of_flows(on, rule=""):
     found = set()
     for number in range(FLOWS):
         with Flow(on, number, rule) as flow:
-            found.add(flow.cpu(flow.send(1 + BURST * number, BURST)))
+            found.add(flow.cpu(flow.send(flow.sealed(1 + BURST * number, BURST))))
     return found
 
 
@@ -400,16 +400,17 @@ def flow_moves():
     with spread.bringing(spread.ALL), setting.of(MAX_BACKLOG, 10000):
         for number in range(FLOWS):
             with Flow(on, number) as flow:
-                crowd = flow.seal(first + BURST, LANE_MAX - STEP)
+                delivers = flow.cpu(flow.send(flow.sealed(first, BURST))) == spread.DELIVERS
+                first += BURST
+                if not delivers:
+                    continue
+                crowd = list(flow.sealed(first + BURST, LANE_MAX - STEP))
                 with spread.LaterHog() as hog:
-                    delivers = flow.cpu(flow.send(first, BURST)) == spread.DELIVERS
-                    if delivers:
-                        hog.go()
-                        flow.post(crowd)
-                if delivers:
-                    found.append(flow.cpu(list(crowd.values())))
-                    break
-            first += BURST
+                    flow.cpu(flow.send(flow.sealed(first, BURST)))	# the lane is open
+                    hog.go()
+                    sent = flow.send(crowd)
+                found.append(flow.cpu(sent))
+                break
     ktap.equal(found, [spread.BRINGS], "CPU of the flow afterwards")
 
 

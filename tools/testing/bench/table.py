@@ -256,6 +256,9 @@ def tables(results):
         impls = [PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD]
         pivot = Pivot(results, "stream", "rate", impls)
         yield "stream.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
+    if results.keys("pair", "rate"):
+        pivot = Pivot(results, "pair", "rate", [PLAIN, INTREE_OFFLOAD, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD])
+        yield "pair.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
     if results.keys("sas", ANY_SA):
         yield "sas.txt", all_sas(results)
 

@@ -17,7 +17,7 @@ import random
 import struct
 import time
 
-from lib import host, ktap, packet, setting
+from lib import host, impl, ktap, packet, setting
 from lib.line import Line, Rig
 from lib.shape import SPI_IN, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
@@ -211,15 +211,18 @@ ktap.add("ESP with separate ICV, ESN: a forged packet is forged, not late", esn_
          ESP_CBC, V4)
 
 
-def flood(on, count, seq_of, **seal):
-    """Sends it all, waits until it is counted; (what changed, seconds)"""
-    packets = [on.seal(seq_of(n), **seal) for n in range(count)]
-    before, start = on.figures(), time.monotonic()
+def flood(packets, figures, counted):
+    """Sends it all, waits until it is counted; (what changed of the figures, seconds)"""
+    before, start = figures(), time.monotonic()
     for data in packets:
         RIG.dut.wire.send(data)
-    ktap.wait_for(lambda: sum(on.since(before).get(name, 0) for name in (
-        "failed", "late")) >= count, "every packet is counted", 30)
-    return on.since(before), time.monotonic() - start
+    ktap.wait_for(lambda: sum(host.delta(before, figures()).get(name, 0) for name in counted) >= len(packets),
+                  "every packet is counted", 30)
+    return host.delta(before, figures()), time.monotonic() - start
+
+
+def flood_sa(on, count, seq_of, **seal):
+    return flood([on.seal(seq_of(n), **seal) for n in range(count)], on.figures, ("failed", "late"))
 
 
 def second_tries_bounded(changed, seconds, per_second=TRIES_PER_SECOND):
@@ -235,9 +238,10 @@ def forged_flood(proto):
     """Forgeries cannot double the load, and every one is booked."""
     on = line(proto, True, 64)
     on.accepts(on.start + 64)
-    changed, seconds = flood(on, 2000, lambda n: on.start + (1 << 31) + n, flip_icv=True)
+    changed, seconds = flood_sa(on, 2000, lambda n: on.start + (1 << 31) + n, flip_icv=True)
     second_tries_bounded(changed, seconds)
-    changed.pop("RxSecondTry", None)
+    for name in ("RxSecondTry", "RxSpread"):
+        changed.pop(name, None)
     on.equal(changed, {name: 2000 for name in FORGED})
     on.accepts(on.start + 65)
     bits_true(on, {on.start + 64, on.start + 65}, 64)
@@ -246,7 +250,7 @@ def forged_flood(proto):
 def late_flood(proto):
     on = line(proto, True, 64)
     on.accepts(on.start + 64)
-    changed, seconds = flood(on, 1000, lambda n: on.start - 70000 + n)
+    changed, seconds = flood_sa(on, 1000, lambda n: on.start - 70000 + n)
     second_tries_bounded(changed, seconds)
     ktap.equal(changed["RxLate"] + changed.get("RxForged", 0), 1000, "booked")
     ktap.equal(changed["late"], changed["RxLate"], "late of the SA")
@@ -257,27 +261,22 @@ def late_flood(proto):
     on.accepts(on.start + 65)
 
 
-def many_flooded(proto):
+@ktap.case("ESP ESN: a flood for many SAs has few second tries in all")
+def many_flooded():
     """So many SAs that each could have more tries than the namespace allows to all"""
-    on, count, sas = line(proto, True, 64), 12000, 100
-    kind, suite = proto
-    words = suite().words(**({"ah": True} if kind == "ah" else {}))
-    spis = range(0x7000, 0x7000 + sas)
-    on.dut.ip(*[host.state_line(V4.there, V4.here, spi, words, kind, esn=True, window=64, seq=on.start)
+    on, spis = line(ESP_GCM), range(0x7000, 0x7064)
+    on.dut.ip(*[host.state_line(V4.there, V4.here, spi, Combined(GCM).words(), esn=True, window=64, seq=on.start)
                 for spi in spis])
     forged = on.seal(on.start + (1 << 31))
-    at = forged.index(struct.pack("!I", SPI_IN))
-    packets = [forged[:at] + struct.pack("!I", spi) + forged[at + 4:] for spi in spis]
-    before, start = on.dut.counters(), time.monotonic()
-    for n in range(count):
-        RIG.dut.wire.send(packets[n % sas])
-    ktap.wait_for(lambda: on.dut.counters().get("XfrmInStateProtoError", 0) >= count, "every packet is counted", 30)
-    changed, seconds = host.delta(before, on.dut.counters()), time.monotonic() - start
-    ktap.say(f"{changed} in {seconds:.1f} s")
+    packets = [forged.replace(struct.pack("!I", SPI_IN), struct.pack("!I", spi), 1) for spi in spis]
+    changed, seconds = flood(120 * packets, on.dut.counters, ("XfrmInStateProtoError",))
+    if 120 * len(packets) <= TRIES_IN_NETNS * (seconds + 1):
+        raise ktap.Skip("this machine is too slow to reach the limit")
     second_tries_bounded(changed, seconds, TRIES_IN_NETNS)
+    if not impl.INTREE:
+        ktap.check(changed.get("RxSecondTry", 0) > TRIES_PER_SECOND, "hardly one had a second try")
 
 
-ktap.add("ESP ESN: a flood for many SAs has few second tries in all", many_flooded, ESP_GCM)
 for name, proto in PROTOS.items():
     ktap.add(f"{name} ESN: a flood of forgeries has few second tries", forged_flood, proto)
     ktap.add(f"{name} ESN: a flood of late packets has few second tries", late_flood,

@@ -118,10 +118,15 @@ def unload(name):
         sys.exit(f"bench: {name} is still loaded")
 
 
+def modules():
+    """Of all implementations, in an order in which they can be unloaded"""
+    names = {words.split()[0] for wanted in MODULES.values() for words in wanted} - {"algif_aead"}
+    return sorted(names, key="esp4_offload".__ne__)	# which holds esp4
+
+
 def load(impl):
     """This implementation and no other"""
-    names = {words.split()[0] for wanted in MODULES.values() for words in wanted} - {"algif_aead"}
-    for name in sorted(names, key="esp4_offload".__ne__):	# which holds esp4
+    for name in modules():
         patient(unload, name)
     for words in MODULES[impl]:
         sh(f"modprobe --ignore-install {words}")

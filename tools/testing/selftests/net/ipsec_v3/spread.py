@@ -302,7 +302,7 @@ class Flow:
     """One of several in a tunnel, to a socket of its own"""
 
     def __init__(self, on, number, rule=""):
-        self.on, self.number, self.port = on, number, FIRST_PORT + number
+        self.on, self.port = on, FIRST_PORT + number
         RIG.dut.ip("xfrm policy flush", on.shape.any_flow(on.kind, rule))
 
     def __enter__(self):

@@ -224,6 +224,30 @@ static int offload_to_device(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, 
 	return 0;
 }
 
+static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+{
+	int err;
+
+	xfrm_offload(skb)->flags |= CRYPTO_FALLBACK;
+	ipsec_tx_seq_set(skb, seq);
+	err = ipsec_output_device(sa, skb);
+	if (likely(!err))
+		secpath_reset(skb);
+	return err;
+}
+
+/* What is counted already ends here. Were the core told, it would forget the segments before this
+ * one, whose SA is then never freed, and drop those behind it without a word.
+ */
+static int offload_drop(struct xfrm_state *x, struct sk_buff *skb, int err)
+{
+	if (!IPSEC_SEGMENT_MAY_WAIT)
+		return err;
+	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+	kfree_skb(skb);
+	return -EINPROGRESS;
+}
+
 static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_features_t features)
 {
 	struct xfrm_offload *xo = xfrm_offload(skb);
@@ -234,14 +258,10 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 		return -EINVAL;
 	seq = offload_seq(xo, ip_esp_hdr(skb));
 	if (offload_by_device(x, skb, features))
-		return offload_to_device(ipsec_sa(x), skb, seq, xo->proto);
-
-	xo->flags |= CRYPTO_FALLBACK;
-	ipsec_tx_seq_set(skb, seq);
-	err = ipsec_output_device(ipsec_sa(x), skb);
-	if (likely(!err))
-		secpath_reset(skb);
-	return err;
+		err = offload_to_device(ipsec_sa(x), skb, seq, xo->proto);
+	else
+		err = offload_encrypt(ipsec_sa(x), skb, seq);
+	return likely(!err) || err == -EINPROGRESS ? err : offload_drop(x, skb, err);
 }
 
 /* The device verified and decrypted it. The core books a dummy packet like any other, and

@@ -189,16 +189,6 @@ const struct ipsec_lane_job ipsec_tx_device_job = {
 	.deliver	= tx_deliver_device,
 };
 
-/* ends here what is counted already: were the core told, the rest of a GSO packet would end with
- * it, without a word
- */
-static void tx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb)
-{
-	XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
-	dev_put(skb->dev);
-	kfree_skb(skb);
-}
-
 /* A device without a queue tells the sender that a packet which comes later was lost. */
 static bool tx_has_queue(const struct net_device *dev)
 {
@@ -226,10 +216,6 @@ int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb)
 	if (IPSEC_SEGMENT_MAY_WAIT && tx_has_queue(dev) &&
 	    unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX_DEVICE)))
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX_DEVICE);
-	if (unlikely(err == -ENOBUFS)) {
-		tx_drop_device(sa, skb);
-		return -EINPROGRESS;
-	}
 	if (likely(err == -EAGAIN)) {
 		ipsec_lane_passes(sa);
 		err = ipsec_lane_passed(sa, tx_run(ipsec_esp_tx_device(sa, skb),

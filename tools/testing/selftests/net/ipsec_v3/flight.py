@@ -16,6 +16,7 @@ from lib.busy import gone_in_flight, let_go
 from lib.faults import RIG, START, V4, V6, ends, flows, line, one_of
 from lib.shape import PORT_DUT, PORT_PEER, TUNNEL
 from lib.suite import GCM, Combined
+from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
 
@@ -138,6 +139,25 @@ def not_taken(shape, error, rx, tx):
         flaky.set_to(error=0)
         on.accepts(START + 1)
         on.sends(11)
+
+
+@ktap.case("cipher: gives out within a GSO packet")
+def gives_out():
+    """What was encrypted before leaves, and each of the others is counted."""
+    encrypted_for_device()
+    taken = SEGMENTS // 2
+    with unreliable(), contextlib.closing(Whole(RIG.dut, V4.here, V4.there, START)) as whole:
+        before = RIG.dut.counters()
+        flaky.set_to(error=errno.EIO, first=taken)
+        data = whole.send()
+        left = [whole.part(RIG.dut.wire.receive(packet.ESP), data) for _ in range(taken)]
+        ktap.equal(left, [(n, n + 1) for n in range(taken)], "segments and their numbers")
+        RIG.dut.wire.silent(packet.ESP)
+        lost = SEGMENTS - taken
+        ktap.equal(host.delta(before, RIG.dut.counters()), {"TxCrypto": lost, "XfrmOutStateProtoError": lost},
+                   "counters")
+    let_go()
+    flows()
 
 
 def finished_late(shape, error, wanted):

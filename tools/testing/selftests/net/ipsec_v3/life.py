@@ -12,7 +12,7 @@ import re
 import subprocess
 import time
 
-from lib import impl, ktap
+from lib import impl, ktap, memory
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.realpath(os.path.join(HERE, "../../../../.."))
@@ -322,72 +322,37 @@ def rounds():
         carries(4, "esp")
 
 
-def write(path, text):
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
-
-
-def text_of(function):
-    """Where a function of the kernel begins and the next one does"""
-    with open("/proc/kallsyms", encoding="ascii") as file:
-        rows = [line.split() for line in file]
-    start = next(int(row[0], 16) for row in rows if row[2] == function)
-    return start, min(int(row[0], 16) for row in rows if int(row[0], 16) > start)
-
-
-def fault_injection():
-    if not os.path.exists("/proc/self/fail-nth"):
-        raise ktap.Skip("this kernel injects no faults; run it with --kernel debug")
-    # the core warns itself when it has no memory for the events of a module
-    start, end = text_of("__trace_add_new_event")
-    for kind in ("failslab", "fail_page_alloc"):
-        base = f"/sys/kernel/debug/{kind}"
-        for name, value in (("ignore-gfp-wait", "N"), ("verbose", "0"),
-                            ("min-order", "0"), ("stacktrace-depth", "32"),
-                            ("reject-start", hex(start)), ("reject-end", hex(end))):
-            if os.path.exists(f"{base}/{name}"):
-                write(f"{base}/{name}", value)
-
-
 class Insmod:
-    """finit_module() with its nth allocation failing."""
+    """finit_module(), and nothing else that allocates"""
 
     def __init__(self, name):
         path = run("modinfo", "-n", name).stdout.strip()
         self.libc = ctypes.CDLL(None, use_errno=True)
         self.module = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.nth = os.open("/proc/thread-self/fail-nth", os.O_RDWR | os.O_CLOEXEC)
 
-    def load(self, nth):
-        """0 or an errno, and whether the failure has happened."""
-        number = str(nth).encode()
-        os.pwrite(self.nth, number, 0)
+    def load(self):
+        """0 or an errno"""
         failed = self.libc.syscall(313, self.module, b"", 0)
-        error = ctypes.get_errno() if failed else 0
-        left = int(os.pread(self.nth, 16, 0))
-        os.pwrite(self.nth, b"0", 0)
-        return error, left == 0
+        return ctypes.get_errno() if failed else 0
 
 
 @ktap.case("a failed allocation at any point of the load leaves nothing behind")
 def load_without_memory():
     only_module()
-    fault_injection()
     with nobody():
         insmod = Insmod(OURS)
         failures = 0
-        for nth in range(1, 5000):
-            error, happened = insmod.load(nth)
-            assert (OURS in loaded()) == (not error), f"allocation {nth}: half loaded"
+        # the core warns itself when it has no memory for the events of a module
+        for failing in memory.each_allocation(but="__trace_add_new_event"):
+            with failing:
+                error = insmod.load()
+            assert (OURS in loaded()) == (not error), f"allocation {failing.number}: half loaded"
             if error:
                 failures += 1
-                assert not os.path.exists(STAT), f"allocation {nth}: {STAT} is there"
+                assert not os.path.exists(STAT), f"allocation {failing.number}: {STAT} is there"
             else:
                 unload(OURS)
-            if not happened:
-                break
-        ktap.say(f"{nth - 1} allocations, the load failed at {failures}")
-        assert not happened, "the load never ends"
+        ktap.say(f"{failing.number - 1} allocations, the load failed at {failures}")
         assert failures > 20, "hardly an allocation failed: is the fault injected?"
         run("modprobe", OURS)
         carries(4, "esp")

@@ -5,6 +5,7 @@
 The words are what "ip xfrm" prints of the kernel's extended acknowledgement.
 In-tree words its refusals otherwise; there only the refusal itself counts.
 """
+import contextlib
 import errno
 import functools
 import os
@@ -12,6 +13,7 @@ import re
 import subprocess
 
 from lib import impl, ktap, xfrm
+from lib.memory import each_allocation
 
 ADDRESS = {4: ("10.9.0.1", "10.9.0.2"), 6: ("fd09::1", "fd09::2")}
 HOLDER = {(4, "esp"): "esp4", (6, "esp"): "esp6", (4, "ah"): "ah4", (6, "ah"): "ah6"}
@@ -209,20 +211,15 @@ for family in (4, 6):
                  sentence, intree_fails="esp6 serves any mode" if served else None)
 
 
-def starved(family, proto, attributes, knob):
+def starved(family, proto, attributes):
     """What is said when the first allocation on the way fails, the second ..."""
-    netlink, refusals, nth, happened = xfrm.Socket(), [], 0, True
+    netlink, refusals = xfrm.Socket(), []
     body = usersa(family, proto, MODE_TRANSPORT) + attributes
-    while happened:
-        nth += 1
-        os.pwrite(knob, str(nth).encode(), 0)
-        try:
+    for failing in each_allocation():
+        sent = False
+        with failing, contextlib.suppress(OSError):
             netlink.send(xfrm.NEWSA, body)
             sent = True
-        except OSError:
-            sent = False
-        happened = int(os.pread(knob, 16, 0)) == 0
-        os.pwrite(knob, b"0", 0)
         try:
             said = refused_words(netlink) if sent else ""
         except OSError as lost:		# no memory for the answer
@@ -233,7 +230,7 @@ def starved(family, proto, attributes, knob):
             refusals.append(said)
         else:
             delete(family, proto)
-    ktap.say(f"{nth - 1} allocations, {len(refusals)} refusals: {sorted(set(refusals))}")
+    ktap.say(f"{failing.number - 1} allocations, {len(refusals)} refusals: {sorted(set(refusals))}")
     ktap.check(len(refusals) > 3, "hardly an allocation failed: is the fault injected?")
     return refusals
 
@@ -245,17 +242,9 @@ def without_memory(family, proto, attributes):
     The allocator's own allocations come and go, so that one of the module's may be
     jumped over: then all of them have another turn.
     """
-    path = "/proc/thread-self/fail-nth"
-    if not os.path.exists(path):
-        raise ktap.Skip("this kernel injects no faults; run it with --kernel debug")
-    for name, value in (("ignore-gfp-wait", "N"), ("verbose", "0")):
-        with open(f"/sys/kernel/debug/failslab/{name}", "w", encoding="ascii") as file:
-            file.write(value)
     holder = HOLDER[family, proto] if impl.INTREE else "ipsec_v3"
-    knob = os.open(path, os.O_RDWR)
-    heard = any("No memory for the SA" in starved(family, proto, attributes, knob) or impl.INTREE
+    heard = any("No memory for the SA" in starved(family, proto, attributes) or impl.INTREE
                 for _ in range(5))
-    os.close(knob)
     ktap.check(heard, "no word about memory")
     ktap.wait_for(lambda: not uses(holder), f"{holder} is let go")
 

@@ -7,16 +7,22 @@ A load or a new SA without memory is in life.py and refuse.py, each reason of a 
 in drops.py.
 """
 
+import collections
 import contextlib
 import os
 import random
 import socket
 import subprocess
+import time
 
-from lib import host, ktap, setting
-from lib.faults import RIG, SHORT, START, SUITES, V4, flows, line, one_of
-from lib.memory import NoMemory
+from lib import host, impl, ktap, setting
+from lib.faults import LATE, RIG, SHORT, START, SUITES, V4, V6, flows, line, one_of
+from lib.line import QUIET, UNASKED, wanted_here
+from lib.memory import NoMemory, each_allocation
+from lib.packet import ESP, split
 from lib.shape import TUNNEL
+from lib.tun import Tun
+from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 BURST = 100 if SHORT else 400
 
@@ -50,6 +56,122 @@ for _s, _shape in enumerate((V4, TUNNEL[3])):
             ktap.add(f"memory: {'a tenth of the kernel' if _all else 'a third of the module'}"
                      f"'s allocations fail, {_kind} {_shape}", short_of_memory, _shape, _kind,
                      _all)
+
+# -- one allocation after the other ------------------------------------------------------
+
+# what an SA counts of a packet that it loses, and what the core does that loses it before
+LOST_IN = ({"RxNoMemory": 1, "XfrmInStateProtoError": 1}, {"XfrmInError": 1})
+LOST_OUT = ({"TxNoMemory": 1, "XfrmOutStateProtoError": 1}, {"XfrmOutError": 1}, {"XfrmOutBundleGenError": 1})
+FORGED = {"RxForged": 1, "failed": 1, "XfrmInStateProtoError": 1}	# in-tree, and without a copy
+LARGE = 30000		# lies in pages
+
+
+def outcome(on, before, known, patience=QUIET):
+    """Which of the known changes has come about; none when nothing has changed for so long"""
+    known = [wanted_here(changes) for changes in known]
+    deadline = time.monotonic() + patience
+    while True:
+        changed = {name: n for name, n in on.since(before).items() if name not in UNASKED}
+        if changed in known:
+            return changed
+        if time.monotonic() > deadline:
+            ktap.equal(changed, {}, "what changed")
+            return changed
+        time.sleep(0.01)
+
+
+def each_fails(once, name, shape=V4, kind="esp"):
+    """once() has each allocation of a packet fail, whoever asks for it, and yields what was counted.
+
+    The allocator's own come and go, so that the one that makes the SA lose a packet, by name, may
+    be jumped over: then all of them have another turn.
+    """
+    for _ in range(5):
+        seen = list(once())
+        ktap.say(f"{len(seen) - 1} allocations: " + ", ".join(
+            f"{n} x {dict(changes) or 'nothing'}" for changes, n in collections.Counter(
+                tuple(changes.items()) for changes in seen).items()))
+        if impl.INTREE or not name or any(name in changes for changes in seen):
+            flows(shape, kind)
+            return
+    ktap.fail(f"none is {name}")
+
+
+def one_fails_in(shape, kind, late):
+    """The packet comes as it is or not at all."""
+    on = line(shape, kind, 64 if late else 4096)
+    known = ({"packets": 1}, *((LATE, FORGED) if late else ()), *LOST_IN)
+    with contextlib.closing(Tun(RIG.dut)) as tun:
+        for failing in each_allocation():
+            data = os.urandom(LARGE)
+            sealed = on.seal(START - 1000 if late else START + failing.number, data)
+            before = on.figures()
+            with failing, contextlib.suppress(OSError):
+                tun.write(sealed)
+            changed = outcome(on, before, known)
+            came = RIG.sockets.waiting(shape)
+            ktap.check(came == [data] if changed == {"packets": 1} else not came, "what came is what was sent")
+            yield changed
+
+
+def on_the_wire(protocol):
+    """Packets of an IP protocol, until none comes any more"""
+    return [data for data in iter(lambda: RIG.dut.wire.next(QUIET), None) if split(data)[1] == protocol]
+
+
+def one_fails_out(shape, kind):
+    """Likewise"""
+    on = line(shape, kind)
+    came = 0
+    for failing in each_allocation():
+        data = os.urandom(LARGE)
+        before = on.figures()
+        with failing, contextlib.suppress(OSError):
+            RIG.sockets.send(shape, data)
+        left = on_the_wire(on.number)
+        changed = outcome(on, before, LOST_OUT, 0)
+        came += len(left)
+        if left:
+            ktap.equal(([on.opened(each, START)[0] for each in left], changed), ([data], {}), "data, and what changed")
+        yield changed
+    ktap.check(came, "none came out")
+
+
+def one_fails_whole():
+    """All of its segments leave, or none: a segment is in one piece and has room, so that encrypting
+    it takes no memory (flight.py has a cipher that gives out on the way)."""
+    encrypted_for_device()
+    on = line(V6)		# it has the figures
+    with contextlib.closing(Whole(RIG.dut, V4.here, V4.there, START)) as whole:
+        for failing in each_allocation():
+            virtio, data = whole.make()
+            before = on.figures()
+            with failing, contextlib.suppress(OSError):
+                whole.write(data, virtio)
+            left = [whole.part(each, data) for each in on_the_wire(ESP)]
+            changed = outcome(on, before, LOST_OUT, 0)
+            parts, lost = [part for part, _ in left], SEGMENTS - len(left)
+            ktap.equal(parts, sorted(set(parts)), "segments")
+            ktap.check(lost in {0, SEGMENTS}, f"{lost} of the segments did not leave")
+            ktap.equal(len({number - part for part, number in left}), bool(left), "the number goes with the part")
+            yield changed
+
+
+for _shape in (V4, V6, TUNNEL[1]):
+    for _kind in SUITES:
+        # an AH packet needs no memory of the SA's
+        ktap.add(f"memory: each allocation of a packet that comes fails once, {_kind} {_shape}", each_fails,
+                 lambda s=_shape, k=_kind: one_fails_in(s, k, False), "RxNoMemory" if _kind == "esp" else None,
+                 _shape, _kind)
+        ktap.add(f"memory: each allocation of a packet that is sent fails once, {_kind} {_shape}", each_fails,
+                 lambda s=_shape, k=_kind: one_fails_out(s, k), "TxNoMemory" if _kind == "esp" else None,
+                 _shape, _kind)
+ktap.add("memory: each allocation of a packet that comes late fails once", each_fails,
+         lambda: one_fails_in(V4, "esp", True), "RxForged")
+ktap.add("memory: each allocation of a GSO packet fails once", each_fails, one_fails_whole, None)
+
+
+# -- all of it ---------------------------------------------------------------------------
 
 # Locked, or the kernel would take the program's own pages first, and read them again
 MCL_CURRENT = 1

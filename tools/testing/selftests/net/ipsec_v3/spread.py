@@ -19,6 +19,7 @@ from lib import busy, cryptd, host, impl, ktap, nic, packet, setting, spread
 from lib.line import Line, Rig
 from lib.shape import PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 RIG = Rig()
 START = 68 << 32 | 100000
@@ -27,7 +28,6 @@ BURST, BURSTS, FLOWS = 60, 3, 16
 FIRST_PORT = 7000		# of the flows
 LANE_MAX, STEP = 2048, 32
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
-SEGMENTS = 40			# of a GSO packet
 SIOCSIFFLAGS = 0x8914
 MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 SUITES = {
@@ -538,11 +538,6 @@ def before_nic():
             yield dut, send
 
 
-def encrypted_for_device():
-    if spread.parameter("offload") in ("N", "0"):
-        raise ktap.Skip("without offload, the queueing discipline keeps what has been encrypted")
-
-
 def in_lane(dut, send):
     """How many of what is sent get into the lane: where the machine is slow, they are no crowd."""
     before = dut.counters().get("TxSpread", 0)
@@ -576,30 +571,13 @@ def stopped():
 @ktap.case("a device that is stopped: of a GSO packet that does not fit the lane, each segment is counted")
 def stopped_segments():
     encrypted_for_device()
-    near, far, mac, count = "198.51.100.1", "203.0.113.1", "02:00:00:00:00:08", 3 * LANE_MAX // 2 // SEGMENTS
+    count = 3 * LANE_MAX // 2 // SEGMENTS
     with before_nic() as (dut, _):
         leave_in_order(dut, BURST)
-        dut.sysctl("net.ipv4.ip_forward", 1)
-        dut.ip(f"link add v8 address {mac} type veth peer name v9", "link set v8 up", "link set v9 up",
-               f"route add {near} dev v8", f"route add {far} via {nic.THERE}",
-               host.state_line(nic.HERE, nic.THERE, SPI_OUT + 5, Combined(GCM).words(), mode="tunnel", reqid=5,
-                               esn=True, oseq=START),
-               host.policy_line("out", near, far, host.template(nic.HERE, nic.THERE, mode="tunnel", reqid=5)))
-        with dut.inside():
-            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        with sock:
-            sock.setsockopt(nic.SOL_PACKET, nic.PACKET_VNET_HDR, 1)
-            sock.bind(("v9", 0x800))
-            virtio, data = packet.whole_tcp(near, far, 100 * SEGMENTS, 100)
-            whole = virtio + bytes.fromhex(mac.replace(":", "")) + bytes(6) + b"\x08\0" + data
-
-            def send(packets):
-                for _ in range(packets):
-                    sock.send(whole)
-
-            send(BURST)		# the lane opens
+        with contextlib.closing(Whole(dut, nic.HERE, nic.THERE, START)) as whole:
+            whole.send(BURST)		# the lane opens
             with nic.stopped():
-                in_lane(dut, lambda: send(count))
+                in_lane(dut, lambda: whole.send(count))
             lost = dut.counters().get("TxQueueFull", 0)
             ktap.check(lost > SEGMENTS, f"{lost} were dropped")
             leave_in_order(dut, SEGMENTS * (BURST + count), lost)

@@ -21,7 +21,7 @@ def set_to(**values):
 
 
 def reset():
-    set_to(error=0, late_ms=-1, late_error=0)
+    set_to(error=0, first=0, late_ms=-1, late_error=0)
 
 
 @contextlib.contextmanager

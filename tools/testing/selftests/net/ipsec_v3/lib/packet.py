@@ -190,10 +190,11 @@ def too_big(src, dst, mtu, about):
     return ip(src, dst, proto, body)
 
 
-def whole_tcp(src, dst, size, segment, port=5555):
-    """An IPv4 TCP packet, and the header of virtio that says how to segment it"""
+def whole_tcp(src, dst, size, segment, port=5555, link=14):
+    """An IPv4 TCP packet, and the header of virtio that says how to segment it behind so
+    many bytes of another header"""
     header = struct.pack("!HHIIBBHHH", port, port, 1, 1, 5 << 4, 16, 512, 0, 0)
     check = ~checksum(pseudo(address(src), address(dst), TCP, len(header) + size)) & 0xffff
     header = header[:16] + struct.pack("!H", check) + header[18:]
     data = ip4(src, dst, TCP, header + os.urandom(size))
-    return struct.pack("=BBHHHH", 1, 1, 54, segment, 34, 16), data
+    return struct.pack("=BBHHHH", 1, 1, link + 40, segment, link + 20, 16), data

@@ -15,6 +15,10 @@ static int flaky_error;
 module_param_named(error, flaky_error, int, 0644);
 MODULE_PARM_DESC(error, "errno of requests that are not taken, 0 takes them");
 
+static int flaky_first;
+module_param_named(first, flaky_first, int, 0644);
+MODULE_PARM_DESC(first, "requests that are still taken before error is the answer");
+
 static int flaky_late_ms = -1;
 module_param_named(late_ms, flaky_late_ms, int, 0644);
 MODULE_PARM_DESC(late_ms, "milliseconds until a request that is taken is finished, -1 is at once");
@@ -64,7 +68,7 @@ static int flaky_take(struct aead_request *req, int (*run)(struct aead_request *
 	struct flaky_request *flaky = aead_request_ctx(req);
 	int error = READ_ONCE(flaky_error), late = READ_ONCE(flaky_late_ms);
 
-	if (error)
+	if (error && flaky_first-- <= 0)
 		return -error;
 	flaky->run = run;
 	if (late < 0)

@@ -16,7 +16,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import rig		# noqa: E402
-from rig import INTREE, INTREE_OFFLOAD, MODULE, MODULE_OFFLOAD, PCRYPT, PLAIN, SUITES, WIREGUARD, sh	# noqa: E402
+from rig import INTREE, INTREE_OFFLOAD, MODULE, MODULE_OFFLOAD, PCRYPT, SUITES, WIREGUARD, sh	# noqa: E402
 
 COUNT = int(os.environ.get("IPSEC_BENCH_PACKETS", "2000"))
 FEW = 100

@@ -18,7 +18,8 @@
  * What has left a tunnel is several flows: each is handed to a CPU of its own (flow.c).
  *
  * When it is no gain any more, the lane's CPU leaves the lane to the one that brings,
- * and that delivers what is left, and continues on the spot. Whenever another CPU
+ * and that delivers what is left, and continues on the spot. Only a hand delivers, from
+ * its work item or from the softirq, where nothing else is under way. Whenever another CPU
  * begins to deliver, a gate is shut until all that was delivered before has left
  * our queues and those of the core.
  *
@@ -56,7 +57,8 @@
  * @lanes: its own that are awake, in turn
  * @refused: its own that have nothing to do but deliver, which was refused
  * @later: when these have their turn
- * @poll: comes round with the softirq of this CPU, behind the core's queues
+ * @poll: serves lanes at home; and comes round with the softirq of this CPU, behind the core's
+ *	queues
  * @follow: lanes whose gate opens when it has
  */
 struct lane_hand {
@@ -163,6 +165,20 @@ static bool lane_unlist(struct ipsec_lane *lane, int cpu)
 	return listed;
 }
 
+/* A lane at home is served in the softirq that brings its packets: where that takes all of the
+ * CPU's time, nothing else would get any.
+ */
+static void lane_call_hand(struct lane_hand *hand, bool at_home)
+{
+	if (!at_home) {
+		lane_queue_on(hand->poll.cpu, &hand->work);
+		return;
+	}
+	local_bh_disable();
+	ipsec_poll_call(&hand->poll);
+	local_bh_enable();
+}
+
 /* Tells the hand of the CPU that delivers; @later: it looks after a while, as the oldest packet
  * was refused. The caller has set @lane->awake, and holds RCU.
  */
@@ -174,7 +190,7 @@ static void lane_wake(struct ipsec_lane *lane, bool later)
 		hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
 	} while (!lane_list(lane, hand, later));
 	if (!later)
-		lane_queue_on(hand->poll.cpu, &hand->work);
+		lane_call_hand(hand, READ_ONCE(lane->at_home));
 }
 
 static enum hrtimer_restart lane_later(struct hrtimer *timer)
@@ -388,27 +404,6 @@ static struct ipsec_lane *lane_followed(struct lane_hand *hand, bool count)
 	return found;
 }
 
-/* As long as it says that there is more, the softirq polls it in turn with all that has
- * packets on this CPU.
- */
-static int lane_poll(struct napi_struct *napi, int budget)
-{
-	struct lane_hand *hand = container_of(napi, struct lane_hand, poll.napi);
-	struct ipsec_lane *lane;
-	bool count = true;
-
-	rcu_read_lock();
-	while ((lane = lane_followed(hand, count))) {
-		lane_open_gate(lane, LANE_GATE_BEHIND);
-		count = false;
-	}
-	rcu_read_unlock();
-	if (!list_empty(&hand->follow))
-		return budget;
-	napi_complete_done(napi, 0);
-	return 0;
-}
-
 /* Rounds of a softirq that take all that a CPU has delivered from its queues: from the core's
  * backlog what is in it now, and from the cells of a tunnel device, which cannot be seen, a
  * thousand packets, which is what they hold unless root wants more. Each round takes 64, but for
@@ -576,22 +571,49 @@ static bool lane_hand_rests(struct lane_hand *hand)
 	       cpumask_test_and_set_cpu(hand->poll.cpu, &lane_hands_awake);
 }
 
+/* serves one lane of its own; was there one */
+static bool lane_serve_next(struct lane_hand *hand)
+{
+	struct ipsec_lane *lane = lane_served_next(hand);
+
+	if (lane)
+		lane_serve(lane, hand->poll.cpu);
+	return lane;
+}
+
+/* As long as it says that there is more, the softirq polls it in turn with all that has
+ * packets on this CPU.
+ */
+static int lane_poll(struct napi_struct *napi, int budget)
+{
+	struct lane_hand *hand = container_of(napi, struct lane_hand, poll.napi);
+	struct ipsec_lane *lane;
+	bool count = true, more;
+
+	rcu_read_lock();
+	while ((lane = lane_followed(hand, count))) {
+		lane_open_gate(lane, LANE_GATE_BEHIND);
+		count = false;
+	}
+	more = lane_serve_next(hand);
+	rcu_read_unlock();
+	if (more || !list_empty(&hand->follow))
+		return budget;
+	napi_complete_done(napi, 0);
+	return 0;
+}
+
 /* A hand serves one lane of its own, and lends itself when it has none; and lets others
  * have their turn on the CPU.
  */
 static void lane_hand_work(struct work_struct *work)
 {
 	struct lane_hand *hand = container_of(work, struct lane_hand, work);
-	struct ipsec_lane *lane;
-	bool more = true;
+	bool more;
 
 	local_bh_disable();
 	rcu_read_lock();
-	lane = lane_served_next(hand);
-	if (lane)
-		lane_serve(lane, hand->poll.cpu);
-	else
-		more = lane_lend_some();
+	more = lane_serve_next(hand) || lane_lend_some();
 	rcu_read_unlock();
 	local_bh_enable();
 	if (more || !lane_hand_rests(hand))
@@ -724,33 +746,24 @@ static noinline void lane_judge(struct ipsec_lane *lane, enum ipsec_lane_kind ki
 	local_bh_enable();
 }
 
-/* Has the CPU that brings delivered all, so that it can continue on the spot? Some of it is
- * done before each packet. A packet that is delivered may come here again, from inside
- * another.
+/* Has the CPU that brings delivered all, so that it can continue on the spot? It does that in its
+ * softirq, not here: whoever sends may hold the lock of a queue that a delivered packet has to
+ * pass, and may himself be a packet that is being delivered, and so on through any number of SAs.
  */
 static noinline bool lane_is_closed(struct ipsec_lane *lane)
 {
 	bool closed;
-	int here;
 
-	if (!lane_is_home(lane, raw_smp_processor_id()) || READ_ONCE(lane->gated) ||
-	    READ_ONCE(lane->delivering))
+	if (!lane_is_home(lane, raw_smp_processor_id()) || READ_ONCE(lane->count))
 		return false;
-	local_bh_disable();
-	rcu_read_lock();
-	here = smp_processor_id();
-	lane_work_some(lane);
-	lane_deliver(lane, here);
-	spin_lock(&lane->lock);
-	closed = lane->open && lane_is_home(lane, here) && !lane->count && !lane->delivering;
+	spin_lock_bh(&lane->lock);
+	closed = lane->open && lane_is_home(lane, smp_processor_id()) && !lane->count && !lane->gated;
 	if (closed) {
 		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
 		lane->leaving = false;
 		WRITE_ONCE(lane->open, false);
 	}
-	spin_unlock(&lane->lock);
-	rcu_read_unlock();
-	local_bh_enable();
+	spin_unlock_bh(&lane->lock);
 	return closed;
 }
 
@@ -964,12 +977,13 @@ void ipsec_lane_fini(struct ipsec_lane *lane)
 	lane_forget(lane);
 	if (!lane->used)
 		return;
-	/* a hand may just deliver the last packet, and put the lane into a list once more;
-	 * it is never woken again, and so in none after that
+	/* A hand may just deliver the last packet, and put the lane into a list once more;
+	 * it is never woken again, and so in none after that. The core waits for this with
+	 * RTNL held when a device goes.
 	 */
-	synchronize_rcu();
+	synchronize_rcu_expedited();
 	lane_forget(lane);
-	synchronize_rcu();
+	synchronize_rcu_expedited();
 }
 
 static void lane_hand_init(struct lane_hand *hand, int cpu)

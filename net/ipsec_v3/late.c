@@ -109,7 +109,7 @@ struct sk_buff *ipsec_late_stash(struct ipsec_sa *sa, struct sk_buff *skb, u64 s
  * ipsec_late_queue() - hand a packet over for its second try
  * @sa: the SA
  * @stash: from ipsec_late_stash(); on success no longer the caller's, and with
- *	it one reference to its device that the caller held
+ *	it what the caller held of its devices
  *
  * Context: BH off.
  * Return: true when it will be judged, false when the queue is full.
@@ -201,13 +201,14 @@ static void late_judge(struct sk_buff *stash)
 
 	ipsec_window_snapshot(sa, &window);
 	if (late_is_late(sa, stash, &window)) {
-		dev_put(stash->dev);
+		ipsec_rx_release(sa, stash);
 		kfree_skb(stash);
 		return;
 	}
 
 	copy = late_again(sa, stash, &window) ?: late_resync(sa, stash, &window);
 	local_bh_disable();
+	rcu_read_lock();
 	if (copy) {
 		nexthdr = ipsec_rx_finish(sa, copy, ipsec_rx_seq(copy));
 		kfree_skb(stash);
@@ -216,7 +217,8 @@ static void late_judge(struct sk_buff *stash)
 		nexthdr = ipsec_rx_forged(sa, stash, ipsec_rx_seq(stash));
 	}
 	if (nexthdr != -EINPROGRESS)
-		xfrm_input_resume(stash, nexthdr);
+		ipsec_rx_deliver(sa, stash, nexthdr);
+	rcu_read_unlock();
 	local_bh_enable();
 }
 

@@ -6,7 +6,7 @@
 
 /**
  * struct ipsec_late - packets of one netns that wait for a second try
- * @queue: untouched copies; each holds its SA (secpath) and its device
+ * @queue: untouched copies; each holds its SA (secpath) and its devices
  * @work: takes them in process context
  * @budget: second tries that all SAs of the netns may cost together
  */

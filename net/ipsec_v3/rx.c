@@ -6,6 +6,9 @@
  * who owns the packet when, is here. A packet that the crypto API keeps comes
  * back through rx_resume(), and from there on takes the same way.
  */
+#include <net/ip6_tunnel.h>
+#include <net/ip_tunnels.h>
+
 #include "crypt.h"
 #include "late.h"
 #include "rx.h"
@@ -33,6 +36,32 @@ void ipsec_rx_strip(struct ipsec_sa *sa, struct sk_buff *skb, unsigned int hlen)
 		skb_reset_transport_header(skb);
 	else
 		skb_set_transport_header(skb, -iplen);
+}
+
+/* The VTI device that the core is to give the packet to. Nobody holds it for a packet that comes
+ * back later, but for us.
+ */
+static struct net_device *rx_tunnel(const struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	const struct xfrm_tunnel_skb_cb *cb = XFRM_TUNNEL_SKB_CB(skb);
+
+	if (likely(!cb->tunnel.ip4))
+		return NULL;
+	return sa->family->af == AF_INET ? cb->tunnel.ip4->dev : cb->tunnel.ip6->dev;
+}
+
+/**
+ * ipsec_rx_release() - give up the devices of a packet that ends with us
+ * @sa: the SA
+ * @skb: the packet, still the caller's; type->input has kept it, or is about to say so
+ *
+ * Context: any.
+ */
+void ipsec_rx_release(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	dev_put(rx_tunnel(sa, skb));
+	/* which the core took for us */
+	dev_put(skb->dev);
 }
 
 /* The packet ends with us although nothing is wrong. The core forgets it on -EINPROGRESS; one
@@ -68,8 +97,7 @@ static int rx_accept(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
 {
 	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
 		ipsec_window_dummy(sa, skb, ipsec_rx_seq(skb));
-		/* the core took it for us */
-		dev_put(skb->dev);
+		ipsec_rx_release(sa, skb);
 		return rx_consume(skb);
 	}
 	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
@@ -176,7 +204,7 @@ static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 		return rx_accept(sa, skb, result);
 	if (result != RX_REPLACED)
 		return result;
-	/* the device reference went with the stash */
+	/* what it held went with the stash */
 	return rx_consume(skb);
 }
 
@@ -186,12 +214,12 @@ static bool rx_mistaken(const struct xfrm_state *x)
 	return !IPSEC_INPUT_KEEPS_DEVICE && (x->if_id || ipsec_external_any());
 }
 
-/* Did the packet's device leave the namespace, or did an interface come that the core would
- * mistake for it, while it waited? It does not go on then.
+/* Did the packet's device leave the namespace while it waited, or would the core mistake an
+ * interface for it? It does not go on then.
  */
-static bool rx_device_gone(struct xfrm_state *x, const struct sk_buff *skb)
+static bool rx_device_gone(struct xfrm_state *x, const struct sk_buff *skb, int nexthdr)
 {
-	return !net_eq(dev_net(skb->dev), xs_net(x)) || rx_mistaken(x);
+	return !net_eq(dev_net(skb->dev), xs_net(x)) || (nexthdr >= 0 && rx_mistaken(x));
 }
 
 static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
@@ -200,20 +228,36 @@ static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr
 		ipsec_drop(sa, ipsec_rx_seq(skb), IPSEC_DROP_RX_DEVICE);
 	else
 		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMINSTATEPROTOERROR);
-	dev_put(skb->dev);
+	ipsec_rx_release(sa, skb);
 	kfree_skb(skb);
+}
+
+/**
+ * ipsec_rx_deliver() - give a packet that type->input has kept back to the core
+ * @sa: the SA, which may go with the packet
+ * @skb: the packet; consumed
+ * @nexthdr: the next header, or -errno that is counted
+ *
+ * Context: BH off, RCU held.
+ */
+void ipsec_rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
+{
+	struct net_device *tunnel = rx_tunnel(sa, skb);
+
+	if (unlikely(rx_device_gone(sa->x, skb, nexthdr))) {
+		rx_drop_device(sa, skb, nexthdr);
+		return;
+	}
+	xfrm_input_resume(skb, nexthdr);
+	dev_put(tunnel);
 }
 
 static bool rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 {
 	int nexthdr = rx_close(sa, skb, result);
 
-	if (nexthdr == -EINPROGRESS)
-		return true;
-	if (unlikely(rx_device_gone(sa->x, skb)))
-		rx_drop_device(sa, skb, nexthdr);
-	else
-		xfrm_input_resume(skb, nexthdr);
+	if (nexthdr != -EINPROGRESS)
+		ipsec_rx_deliver(sa, skb, nexthdr);
 	return true;
 }
 
@@ -256,6 +300,15 @@ static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 		!rx_mistaken(x));
 }
 
+static int rx_on_the_spot(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	int result;
+
+	ipsec_lane_passes(sa);
+	result = ipsec_lane_passed(sa, rx_open(sa, skb, rx_resume));
+	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
+}
+
 /**
  * ipsec_input() - type->input of ESP and AH
  * @x: the SA
@@ -268,16 +321,17 @@ static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct ipsec_sa *sa = ipsec_sa(x);
-	int result;
+	struct net_device *tunnel = rx_tunnel(sa, skb);
+	int result = -EAGAIN;
 
-	if (rx_may_wait(x, skb) && unlikely(ipsec_lane_open(sa, IPSEC_LANE_RX))) {
+	dev_hold(tunnel);
+	if (rx_may_wait(x, skb) && unlikely(ipsec_lane_open(sa, IPSEC_LANE_RX)))
 		result = ipsec_lane_push(sa, skb, ipsec_rx_seq(skb), IPSEC_LANE_RX);
-		if (result != -EAGAIN)
-			return result;
-	}
-	ipsec_lane_passes(sa);
-	result = ipsec_lane_passed(sa, rx_open(sa, skb, rx_resume));
-	return result == -EINPROGRESS ? result : rx_close(sa, skb, result);
+	if (likely(result == -EAGAIN))
+		result = rx_on_the_spot(sa, skb);
+	if (likely(result != -EINPROGRESS))
+		dev_put(tunnel);
+	return result;
 }
 
 /**

@@ -42,7 +42,10 @@ static int tx_run(struct ipsec_req *req, void (*done)(struct ipsec_req *req, int
 
 static bool tx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int err)
 {
+	struct net_device *from = skb->dev;
+
 	xfrm_output_resume(skb_to_full_sk(skb), skb, err);
+	dev_put(from);
 	return true;
 }
 
@@ -96,19 +99,24 @@ static void tx_keep_queue(struct sk_buff *skb)
  */
 int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 {
+	struct net_device *from = skb->dev;
 	struct ipsec_sa *sa = ipsec_sa(x);
-	int err;
+	int err = -EAGAIN;
 
+	/* where it came from, which is asked for again when it is sent on */
+	dev_hold(from);
 	if (unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX))) {
 		tx_keep_queue(skb);
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
-		if (err != -EAGAIN)
-			return err;
 	}
-	rcu_read_lock();
-	ipsec_lane_passes(sa);
-	err = ipsec_lane_passed(sa, tx_run(sa->tx->prepare(sa, skb), tx_resume));
-	rcu_read_unlock();
+	if (likely(err == -EAGAIN)) {
+		rcu_read_lock();
+		ipsec_lane_passes(sa);
+		err = ipsec_lane_passed(sa, tx_run(sa->tx->prepare(sa, skb), tx_resume));
+		rcu_read_unlock();
+	}
+	if (likely(err != -EINPROGRESS))
+		dev_put(from);
 	return err;
 }
 

@@ -9,6 +9,7 @@ Deletions, devices, namespaces and unloading in flight are in async.py.
 
 import contextlib
 import errno
+import subprocess
 import time
 
 from lib import busy, flaky, host, ktap, packet, xfrm
@@ -156,6 +157,45 @@ def gives_out():
         lost = SEGMENTS - taken
         ktap.equal(host.delta(before, RIG.dut.counters()), {"TxCrypto": lost, "XfrmOutStateProtoError": lost},
                    "counters")
+    let_go()
+    flows()
+
+
+LATE_MS = 3000		# what is sent is under way longer than it takes to delete a device
+
+
+def late():
+    """From now on, and for new SAs: one before, as the kernel tests the cipher first"""
+    line()
+    flaky.set_to(late_ms=LATE_MS)
+
+
+@ktap.case("cipher: late, the VTI device goes that the packets are for")
+def vti_goes():
+    """It waits for them: the core gives them to it without looking whether it is still there."""
+    dut, mark = RIG.dut, "mark 7 mask 0xffffffff"
+    with unreliable():
+        late()
+        on = line(TUNNEL[0], more=mark)
+        dut.ip(f"link add vti7 type vti local {V4.here} remote {V4.there} key 7", "link set vti7 up")
+        for n in range(1, 11):
+            dut.wire.send(on.seal(START + n))
+        dut.ip("link del vti7")
+        shown = dut.run("ip", "-s", "xfrm", "state", stdout=subprocess.PIPE).stdout
+        ktap.check("10(packets)" in shown, f"it went before the packets were through:\n{shown}")
+    let_go()
+    flows()
+
+
+@ktap.case("cipher: late, the device goes that the packets came from")
+def source_goes():
+    """Likewise: netfilter asks for its name when they are sent on."""
+    with unreliable():
+        late()
+        whole = Whole(RIG.dut, V4.here, V4.there, START)
+        whole.send()
+        whole.close()
+        ktap.equal(RIG.dut.wire.waiting(packet.ESP), SEGMENTS, "packets that had left when it had gone")
     let_go()
     flows()
 

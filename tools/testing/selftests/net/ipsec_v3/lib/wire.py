@@ -30,15 +30,23 @@ class Wire:
         kind = ETH_IP if (version or packet.version(data)) == 4 else ETH_IPV6
         self.socket.send(self.header + struct.pack("!H", kind) + data)
 
-    def drain(self):
-        """Forgets what has arrived so far."""
+    def waiting(self, proto):
+        """How many packets of an IP protocol have arrived so far; they are gone then."""
+        found = 0
         self.socket.setblocking(False)
         try:
             while True:
-                self.socket.recv(65536)
+                frame, origin = self.socket.recvfrom(70000)
+                found += (origin[2] != PACKET_OUTGOING and origin[1] in (ETH_IP, ETH_IPV6) and
+                          packet.split(frame[14:])[1] == proto)
         except BlockingIOError:
-            pass
-        self.socket.setblocking(True)
+            return found
+        finally:
+            self.socket.setblocking(True)
+
+    def drain(self):
+        """Forgets what has arrived so far."""
+        self.waiting(None)
 
     def next(self, seconds):
         """The next IP packet, or None when there is none in time."""

@@ -130,14 +130,18 @@ static int claim_setup(const struct ipsec_claim *claim)
 
 static void claim_teardown(const struct ipsec_claim *claim)
 {
-	bool ours;
+	const struct xfrm_type *holder;
 
 	rcu_read_lock();
-	ours = claim_holder(claim) == claim->type;
+	holder = claim_holder(claim);
 	rcu_read_unlock();
-	if (!ours)
+	if (IS_ERR(holder))
 		return;
-	xfrm_unregister_type(claim->type, claim->family->af);
+	/* an in-tree module that was loaded at the same moment may have taken the slot and, refused
+	 * the protocol, cleared it
+	 */
+	if (holder == claim->type)
+		xfrm_unregister_type(claim->type, claim->family->af);
 	claim->family->protocol_deregister(claim->type->proto);
 }
 

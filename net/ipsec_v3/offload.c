@@ -351,6 +351,10 @@ static void offload_gro_input(const struct ipsec_family *family, struct sk_buff 
 	bool udp = skb_network_header(skb)[family->nexthdr] == IPPROTO_UDP;
 	const struct ip_esp_hdr *esp = (struct ip_esp_hdr *)skb->data;
 
+	/* as IP does on receiving, which a packet of more than one SA never comes to: UDP would
+	 * take the socket of a sender on this machine for its own
+	 */
+	skb_orphan(skb);
 	xfrm_offload(skb)->flags |= XFRM_GRO;
 	family->early(skb);
 	XFRM_SPI_SKB_CB(skb)->family = family->af;

@@ -117,6 +117,15 @@ def pages(shape, udp):
     RIG.dut.flush()
 
 
+def layers(shape):
+    """ESP inside ESP comes from GRO to UDP without IP in between; what it came by is a packet
+    socket's on this machine, which must not be taken for UDP's."""
+    on = opened(shape)
+    header, _, inner = packet.split(on.seal(EDGE + 1, b"innermost"))
+    RIG.dut.wire.send(packet.join(header, packet.ESP, on.peer.seal(inner, packet.ESP, EDGE + 2)))
+    ktap.equal(RIG.sockets.receive(shape), b"innermost", "data")
+
+
 def bad(shape):
     """Forged, replayed, late and dummy packets are booked as without GRO"""
     on = opened(shape)
@@ -139,6 +148,9 @@ for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
              intree_fails="padding is taken for the ICV")
     ktap.add(f"forged, replayed, dummy, late, {_shape}", bad, _shape,
              intree_fails="dummies and late packets are protocol errors")
+for _shape in TRANSPORT:
+    ktap.add(f"ESP inside ESP, {_shape}", layers, _shape,
+             intree_fails="between two SAs the core wants a route")
 ktap.add("hop-by-hop options", extension, packet.HOPOPTS)
 ktap.add("destination options", extension, packet.DSTOPTS)
 

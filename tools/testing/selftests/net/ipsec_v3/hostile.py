@@ -12,19 +12,25 @@ holds exactly: accepted is what the SA's lifetime counts, the reasons are those 
 /proc/net/xfrm_stat, and those of the module explain its share of them.  At the
 end of each case a good packet still arrives.
 
+One half of each batch comes by GRO, which looks at a packet before IP does; one
+packet in eight lies in pages, as NICs deliver them.  The seed also chooses which
+SAs have ESN, and the modes and families of half of them.
+
 	IPSEC_PACKETS	random packets per case (default 300; 60 with IPSEC_SHORT)
-	IPSEC_SEED	repeats a run; it is printed
+	IPSEC_SEED	repeats a run, the names of its cases too; it is printed
 """
 
 import os
 import random
+import socket
 import struct
 import time
+import zlib
 
-from lib import host, impl, ktap, packet
+from lib import host, impl, ktap, packet, pages
 from lib.line import OWN, UNASKED, Line, Rig
 from lib.peer import Ah, Esp
-from lib.shape import SPI_IN, TRANSPORT, TUNNEL
+from lib.shape import BEET, SPI_IN, TRANSPORT, TUNNEL
 from lib.suite import GCM, Combined, Separate
 
 COUNT = int(os.environ.get("IPSEC_PACKETS") or
@@ -33,8 +39,12 @@ SEED = int(os.environ.get("IPSEC_SEED") or random.randrange(1 << 32))
 BATCH = 200		# a veth's backlog holds 1000
 START = 68 << 32 | 100000
 DEPTH = 6		# XFRM_MAX_DEPTH, transformations of one packet
-NEIGHBOURS = {*range(130, 138), 143}	# types of ICMPv6, those of multicast listeners among them
-SHAPES = [*TRANSPORT, TUNNEL[0], TUNNEL[3]]
+UDP_GRO = 104
+# What a host says of itself: types of ICMPv6, those of multicast listeners among them
+NEIGHBOURS = {(packet.ICMP6, kind) for kind in (*range(130, 138), 143)}
+# What IP says of fragments that have waited too long
+TIMES_OUT = {(packet.ICMP, 11), (packet.ICMP6, 3)}
+PLAIN = [*TRANSPORT, TUNNEL[0], TUNNEL[3]]
 
 # What xfrm_input() drops before it books the packet for the SA
 REFUSED = {"XfrmInError", "XfrmInBufferError", "XfrmInHdrError", "XfrmInNoStates",
@@ -44,8 +54,47 @@ REFUSED = {"XfrmInError", "XfrmInBufferError", "XfrmInHdrError", "XfrmInNoStates
 PROTO = {"RxShort", "RxBlock", "RxForged", "RxPadLength", "RxPadding", "RxAhLength",
          "RxHeader", "RxCrypto", "RxNoMemory"}
 
-RIG = Rig()
+class GroRig(Rig):
+    """One whose GRO is switched, with a second way to send by: from pages."""
+
+    def start(self, **more):
+        super().start(**more)
+        with self.dut.outside():
+            self.pages = pages.Pages("wire", self.dut.wire.header, 64)
+        with self.dut.inside():
+            self.control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # veth uses GRO for what comes from an end without TSO only
+        host.ethtool(self.dut.far, "wire", "tso", "off")
+        for sock in self.sockets.encap:
+            sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+            sock.setsockopt(socket.IPPROTO_UDP, host.UDP_ENCAP, host.ESPINUDP)
+
+    def gro(self, on):
+        host.set_gro(self.control, "v0", on)
+
+    def stop(self):
+        self.control.close()
+        self.pages.close()
+        super().stop()
+
+
+RIG = GroRig()
 SENT = {"packets": 0, "seconds": 0.0}
+
+
+def dice(*what):
+    """Random numbers of one case, whatever ran before it"""
+    return random.Random(f"{SEED} {what}")
+
+
+def rolled(kind):
+    """Two shapes, one of each outer family, for ESP and AH; ip has no BEET for AH."""
+    pool = TUNNEL if kind == "ah" else TUNNEL + BEET
+    return [dice("shape", kind, outer).choice([shape for shape in pool if shape.outer == outer])
+            for outer in (4, 6)]
+
+
+SHAPES = {kind: [*TRANSPORT, *rolled(kind)] for kind in ("esp", "ah")}
 
 
 def gcm():
@@ -56,9 +105,13 @@ def sha256():
     return Separate(auth="hmac(sha256)", bits=128)
 
 
-def line(kind, shape, suite=None, window=4096):
+def opened(what, kind, shape, suite=None, **more):
+    """(Line, dice) of this case; the first throw says whether its SAs have ESN."""
+    rng = dice(what, kind, str(shape))
     suite = suite or (sha256 if kind == "ah" else gcm)
-    return Line(RIG, shape, suite(), kind, True, window, START)
+    RIG.gro(False)
+    esn = rng.random() < .7
+    return Line(RIG, shape, suite(), kind, esn, 4096, START if esn else START & 0xffffffff, **more), rng
 
 
 # -- the books ---------------------------------------------------------------
@@ -103,9 +156,27 @@ def settled(on, before, entered):
         time.sleep(0.01)
 
 
+def place(data):
+    """(octets in the linear part, octets in the first page) of one packet in eight, None of
+    the others.  It follows from the packet, so that it lies there again when it comes alone.
+    """
+    rng = random.Random(SEED ^ zlib.crc32(data))
+    if rng.randrange(8):
+        return None
+    return rng.choice((0, 20, 40, rng.randrange(80))), rng.choice(
+        (1, 2, 3, 8, rng.randrange(1, 100), pages.PAGE))
+
+
 def send(on, packets):
+    """No more in pages than the ring holds: one that comes round may still be looked at."""
+    left = RIG.pages.frames
     for data in packets:
-        RIG.dut.wire.send(data, on.shape.outer)
+        where = place(data)
+        if where and left:
+            RIG.pages.send(data, *where, on.shape.outer)
+            left -= 1
+        else:
+            RIG.dut.wire.send(data, on.shape.outer)
 
 
 def culprit(on, packets):
@@ -125,8 +196,10 @@ def fire(on, packets, each=1):
     each: how often every packet enters a protocol, None where nobody knows.
     """
     total, start = {}, time.monotonic()
-    for at in range(0, len(packets), BATCH):
-        batch = packets[at:at + BATCH]
+    size = min(BATCH, (len(packets) + 1) // 2)
+    for at in range(0, len(packets), size):
+        batch = packets[at:at + size]
+        RIG.gro(at // size % 2)
         before = on.figures()
         send(on, batch)
         if each is None:
@@ -134,7 +207,8 @@ def fire(on, packets, each=1):
             before["packets"] += 1
         changed, wrong = settled(on, before, each and each * len(batch))
         if wrong:
-            ktap.say(f"packets {at} to {at + len(batch) - 1} of this case: {changed}")
+            ktap.say(f"packets {at} to {at + len(batch) - 1} of this case, "
+                     f"{'with' if at // size % 2 else 'without'} GRO: {changed}")
             ktap.fail(f"{wrong}; seed {SEED}; {culprit(on, batch) if each else ''}")
         for name, n in changed.items():
             total[name] = total.get(name, 0) + n
@@ -161,11 +235,6 @@ def good(on):
 def next_seq(on):
     on.last = getattr(on, "last", START) + 1
     return on.last
-
-
-def dice(*what):
-    """Random numbers of one case, whatever ran before it"""
-    return random.Random(f"{SEED} {what}")
 
 
 def iv(on, rng):
@@ -196,15 +265,16 @@ def mutated(data, rng):
 
 
 def unanswered():
-    """Nothing has come back on the wire but what a host says of itself."""
+    """Nothing has come back on the wire but what a host says of itself, and IP of fragments."""
+    said = {*NEIGHBOURS, *TIMES_OUT}
     while (data := RIG.dut.wire.next(0.3)) is not None:
         proto, rest = packet.split(data)[1:]
-        ktap.check(proto == packet.ICMP6 and rest[0] in NEIGHBOURS, f"an answer: {data.hex()}")
+        ktap.check((proto, rest[0]) in said, f"an answer: {data.hex()}")
 
 
 def outsider(kind, shape):
     """Everything behind the IP header changed at random"""
-    on, rng = line(kind, shape), dice("outsider", kind, shape)
+    on, rng = opened("outsider", kind, shape)
     packets = []
     while len(packets) < COUNT:
         header, proto, rest = packet.split(on.seal(START + 1 + rng.randrange(64),
@@ -236,7 +306,7 @@ def octets_changed(on, places):
 
 def every_octet(kind, shape):
     """Each octet of the IP header and of the protocol's, one at a time"""
-    on = line(kind, shape)
+    on, _ = opened("every octet", kind, shape)
     fixed = len(packet.split(on.seal(START + 1))[0])
     changed = fire(on, list(octets_changed(on, range(fixed))), each=None)
     # of IPv4, AH leaves out of the ICV what may change on the way; ESP all of it
@@ -255,7 +325,7 @@ def every_octet(kind, shape):
 
 
 def cut(kind, shape):
-    on = line(kind, shape)
+    on, _ = opened("cut", kind, shape)
     data = on.seal(START + 1, bytes(40))
     header, proto, rest = packet.split(data)
     changed = fire(on, [packet.join(header, proto, rest[:n]) for n in range(len(rest))])
@@ -267,8 +337,8 @@ def cut(kind, shape):
 def in_udp(shape):
     """ESP in UDP, changed at random and cut off at every octet: some of it is for IKE,
     or keeps a mapping alive (RFC 3948 2.2, 2.3)."""
-    on = Line(RIG, shape, gcm(), "esp", True, 4096, START, encap=True)
-    rng, packets = dice("in UDP", shape), []
+    on, rng = opened("in UDP", "esp", shape, encap=True)
+    packets = []
     while len(packets) < COUNT:
         esp = packet.split(on.seal(START + 1 + rng.randrange(64),
                                    rng.randbytes(rng.choice((0, 1, 40, 900)))))[2][8:]
@@ -319,7 +389,7 @@ def chain6(rng, last):
 
 def options(kind, shape):
     """IP options and extension headers in front of the protocol"""
-    on, rng = line(kind, shape), dice("options", kind, shape)
+    on, rng = opened("options", kind, shape)
     RIG.dut.sysctl("net.ipv4.conf.all.accept_source_route", 1)
     RIG.dut.sysctl("net.ipv4.conf.v0.accept_source_route", 1)
     packets = []
@@ -350,9 +420,10 @@ def reassembled():
 
 def fragmented(kind, shape):
     """Whole, reordered, doubled, overlapping and incomplete"""
-    on, rng = line(kind, shape), dice("fragmented", kind, shape)
+    on, rng = opened("fragmented", kind, shape)
     sent = 0
-    for _ in range(max(COUNT // 10, 10)):
+    for turn in range(max(COUNT // 10, 10)):
+        RIG.gro(turn % 2)
         data = on.seal(next_seq(on), rng.randbytes(900), flip_icv=rng.random() < .5,
                        **iv(on, rng))
         if shape.outer == 4:
@@ -398,7 +469,7 @@ def verdict(plain, align):
 
 def trailers(shape, suite):
     """Every pad length, with padding right and wrong, and every size of plaintext"""
-    on, rng = line("esp", shape, suite), dice("trailers", shape, suite.__name__)
+    on, rng = opened(f"trailers {suite.__name__}", "esp", shape, suite)
     block, wanted, packets = on.peer.suite.block, {}, []
     for number in range(max(COUNT, 512)):
         size = number % 256
@@ -447,7 +518,7 @@ def accepted(on, packets, each=1):
 
 
 def every_next_header(kind, shape):
-    on, rng = line(kind, shape), dice("next header", kind, shape)
+    on, rng = opened("next header", kind, shape)
     packets, again = [], []
     for proto in range(256):
         for size in (0, 1, 7, 8, 20, 60):
@@ -477,7 +548,7 @@ def inner_header(shape, rng):
 
 
 def inner_headers(kind, shape):
-    on, rng = line(kind, shape), dice("inner", kind, shape)
+    on, rng = opened("inner", kind, shape)
     number = packet.IPIP if shape.inner == 4 else packet.IPV6
     accepted(on, [sealed(on, number, inner_header(shape, rng), rng) for _ in range(COUNT)])
     # the other family in the clothes of this one, and the other way round
@@ -487,7 +558,7 @@ def inner_headers(kind, shape):
 
 def inner_segments(kind, shape):
     """A transport mode payload that lies: UDP, TCP and ICMP headers"""
-    on, rng = line(kind, shape), dice("segments", kind, shape)
+    on, rng = opened("segments", kind, shape)
     packets = []
     for _ in range(COUNT):
         proto = rng.choice((packet.UDP, packet.UDP, packet.TCP, packet.ICMP, packet.ICMP6,
@@ -499,7 +570,7 @@ def inner_segments(kind, shape):
 
 def inner_fragments(kind, shape):
     """Fragments inside a tunnel, not all of which belong together"""
-    on, rng = line(kind, shape), dice("inner fragments", kind, shape)
+    on, rng = opened("inner fragments", kind, shape)
     number = packet.IPIP if shape.inner == 4 else packet.IPV6
     packets = []
     while len(packets) < COUNT:
@@ -558,7 +629,7 @@ def nested_outcomes(kinds, shape, esp):
 
 def nested(kind, shape, mixed):
     """RFC 4301 sets no limit, the core does: of 17 layers it takes off six"""
-    on, rng = line(kind, shape), dice("nested", kind, shape)
+    on, rng = opened("nested", kind, shape)
     peers, other = [on.peer], None
     if mixed:
         peer, other = second_sa(on)
@@ -569,6 +640,7 @@ def nested(kind, shape, mixed):
         found["other"] = RIG.dut.state(shape.here, SPI_IN, other).packets if other else 0
         return found
     for levels in range(1, 18):
+        RIG.gro(levels % 2)
         data = on.seal(next_seq(on), b"innermost", **iv(on, rng))
         kinds = [level % len(peers) for level in range(levels)]
         for which in kinds[1:]:
@@ -590,8 +662,8 @@ def nested(kind, shape, mixed):
     good(on)
 
 
-for kind in ("esp", "ah"):
-    for shape in SHAPES:
+for kind, shapes in SHAPES.items():
+    for shape in shapes:
         name = f"{kind.upper()} {shape}"
         ktap.add(f"{name}: changed at random", outsider, kind, shape)
         ktap.add(f"{name}: every octet of the headers", every_octet, kind, shape)
@@ -604,12 +676,14 @@ for kind in ("esp", "ah"):
             ktap.add(f"{name}: valid ICV, inner fragments", inner_fragments, kind, shape)
         else:
             ktap.add(f"{name}: valid ICV, inner segment lies", inner_segments, kind, shape)
+    for shape in PLAIN:
+        name = f"{kind.upper()} {shape}"
         for mixed in (False, True):
             ktap.add(f"{name}: 17 layers{' of both protocols' if mixed else ''}", nested,
                      kind, shape, mixed)
-for shape in SHAPES:
+for shape in SHAPES["esp"]:
     ktap.add(f"ESP in UDP {shape}: changed at random, cut off", in_udp, shape)
-for shape in SHAPES:
+for shape in SHAPES["esp"]:
     for suite in (gcm, lambda: Separate("cbc(aes)", "hmac(sha256)", 128)):
         ktap.add(f"ESP {shape}: valid ICV, every pad length, {'GCM' if suite is gcm else 'CBC'}",
                  trailers, shape, suite)

@@ -21,33 +21,33 @@ SOL_PACKET, PACKET_VERSION, PACKET_TX_RING, PACKET_VNET_HDR, PACKET_TX_HAS_OFF =
 TPACKET_V2, SEND_REQUEST = 1, 1
 VIRTIO = struct.Struct("=BBHHHH")
 PAGE = mmap.PAGESIZE
-FRAME, FRAMES = 4 * PAGE, 16
+FRAME = 4 * PAGE
 
 
 class Pages:
-    def __init__(self, device, header):
+    def __init__(self, device, header, frames=16):
         """header: of Ethernet, without the type"""
-        self.header, self.number = header, 0
+        self.header, self.frames, self.number = header, frames, 0
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option, value in ((PACKET_VERSION, TPACKET_V2), (PACKET_VNET_HDR, 1),
                               (PACKET_TX_HAS_OFF, 1)):
             self.socket.setsockopt(SOL_PACKET, option, value)
         self.socket.setsockopt(SOL_PACKET, PACKET_TX_RING,
-                               struct.pack("=IIII", FRAME, FRAMES, FRAME, FRAMES))
-        self.ring = mmap.mmap(self.socket.fileno(), FRAME * FRAMES)
+                               struct.pack("=IIII", FRAME, frames, FRAME, frames))
+        self.ring = mmap.mmap(self.socket.fileno(), FRAME * frames)
         self.socket.bind((device, 0))
 
     def close(self):
         self.ring.close()
         self.socket.close()
 
-    def put(self, data, linear=0, first=PAGE):
-        """Into the next frame, for flush(); at most FRAMES of them"""
-        kind = wire.ETH_IP if packet.version(data) == 4 else wire.ETH_IPV6
+    def put(self, data, linear=0, first=PAGE, version=None):
+        """Into the next frame, for flush(); at most all of them.  version: as for Wire.send()"""
+        kind = wire.ETH_IP if (version or packet.version(data)) == 4 else wire.ETH_IPV6
         front = self.header + struct.pack("!H", kind)
         linear = min(len(front) + linear, len(front) + len(data))
         whole = VIRTIO.pack(0, 0, linear, 0, 0, 0) + front + data
-        start = self.number % FRAMES * FRAME
+        start = self.number % self.frames * FRAME
         at = 2 * PAGE - first - linear - VIRTIO.size
         self.ring[start + at:start + at + len(whole)] = whole
         # struct tpacket2_hdr: status, length, snap length, where it begins
@@ -57,6 +57,6 @@ class Pages:
     def flush(self):
         self.socket.send(b"")
 
-    def send(self, data, linear=0, first=PAGE):
-        self.put(data, linear, first)
+    def send(self, data, linear=0, first=PAGE, version=None):
+        self.put(data, linear, first, version)
         self.flush()

@@ -42,8 +42,9 @@ DEPTH = 6		# XFRM_MAX_DEPTH, transformations of one packet
 UDP_GRO = 104
 # What a host says of itself: types of ICMPv6, those of multicast listeners among them
 NEIGHBOURS = {(packet.ICMP6, kind) for kind in (*range(130, 138), 143)}
-# What IP says of fragments that have waited too long
+# What IP says of fragments that have waited too long, and of options
 TIMES_OUT = {(packet.ICMP, 11), (packet.ICMP6, 3)}
+MISUNDERSTOOD = {(packet.ICMP, 12), (packet.ICMP6, 4)}
 PLAIN = [*TRANSPORT, TUNNEL[0], TUNNEL[3]]
 
 # What xfrm_input() drops before it books the packet for the SA
@@ -264,9 +265,10 @@ def mutated(data, rng):
     return bytes(data)
 
 
-def unanswered():
-    """Nothing has come back on the wire but what a host says of itself, and IP of fragments."""
-    said = {*NEIGHBOURS, *TIMES_OUT}
+def unanswered(also=()):
+    """Nothing has come back on the wire but what a host says of itself, and IP of fragments;
+    also: (protocol, type) of more of what IP may say."""
+    said = {*NEIGHBOURS, *TIMES_OUT, *also}
     while (data := RIG.dut.wire.next(0.3)) is not None:
         proto, rest = packet.split(data)[1:]
         ktap.check((proto, rest[0]) in said, f"an answer: {data.hex()}")
@@ -313,8 +315,10 @@ def every_octet(kind, shape):
     ktap.say(f"IP: {changed}")
     # with a number of its own each, none of them is but a replay
     packets = list(octets_changed(on, range(fixed, fixed + (16 if kind == "esp" else 28))))
+    RIG.dut.wire.drain()
     changed = fire(on, packets)
     ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    unanswered()
     report(packets, changed)
     # IV or ICV in any case
     named = {"failed": 8 * 6, "XfrmInNoStates": 4 * 6} if kind == "esp" else {
@@ -328,8 +332,10 @@ def cut(kind, shape):
     on, _ = opened("cut", kind, shape)
     data = on.seal(START + 1, bytes(40))
     header, proto, rest = packet.split(data)
+    RIG.dut.wire.drain()
     changed = fire(on, [packet.join(header, proto, rest[:n]) for n in range(len(rest))])
     ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    unanswered()
     fire(on, [data[:n] for n in range(1, len(data))], each=None)
     good(on)
 
@@ -352,8 +358,10 @@ def in_udp(shape):
     for length in (0, 1, 7, 8, 9, 16, len(whole[2]) - 1, len(whole[2]) + 1, 65535):
         packets.append(packet.join(*whole[:2], whole[2][:4] + struct.pack("!HH", length, 0) +
                                    whole[2][8:]))
+    RIG.dut.wire.drain()
     changed = fire(on, packets, each=None)
     ktap.check("packets" not in changed, f"{changed.get('packets')} were accepted")
+    unanswered()
     report(packets, changed)
     good(on)
 
@@ -402,7 +410,9 @@ def options(kind, shape):
         else:
             proto, chain = chain6(rng, proto)
             packets.append(packet.ip6(shape.there, shape.here, proto, chain + rest))
+    RIG.dut.wire.drain()
     report(packets, fire(on, packets, each=None))
+    unanswered(MISUNDERSTOOD)
     good(on)
 
 
@@ -422,6 +432,7 @@ def fragmented(kind, shape):
     """Whole, reordered, doubled, overlapping and incomplete"""
     on, rng = opened("fragmented", kind, shape)
     sent = 0
+    RIG.dut.wire.drain()
     for turn in range(max(COUNT // 10, 10)):
         RIG.gro(turn % 2)
         data = on.seal(next_seq(on), rng.randbytes(900), flip_icv=rng.random() < .5,
@@ -450,6 +461,7 @@ def fragmented(kind, shape):
         ktap.check(not wrong, f"{wrong}; seed {SEED}; {changed} for "
                    f"{[piece.hex() for piece in pieces]}")
         sent += len(pieces)
+    unanswered()
     SENT["packets"] += sent
 
 

@@ -416,6 +416,64 @@ def options(kind, shape):
     good(on)
 
 
+# -- ICMP errors about what was sent (RFC 4301 8.2) -----------------------------
+
+def path_mtu(on):
+    """What the Dut has learnt of the path to the peer, or 0"""
+    words = RIG.dut.ip(f"route get {on.shape.there}").split()
+    return int(words[words.index("mtu") + 1]) if "mtu" in words else 0
+
+
+def forget(on):
+    """What it has learnt"""
+    RIG.dut.run("ip", f"-{on.shape.outer}", "route", "flush", "cache")
+
+
+def names_sa(quote, on):
+    """Does the kernel find the SA by this quote?  It looks at the destination, the protocol
+    and the SPI only."""
+    if on.shape.outer == 4:
+        at, proto, dst = (quote[0] & 15) * 4, quote[9], quote[16:20]
+    else:
+        at, proto, dst = 40, quote[6], quote[24:40]
+    at += 4 if on.kind == "ah" else 0
+    return (proto, dst, quote[at:at + 4]) == (on.number, packet.address(on.shape.there),
+                                              struct.pack("!I", on.spi_out))
+
+
+def misquoted(sent, on, rng):
+    """Quotes that are cut, changed, or of an SA that is not there"""
+    fixed = 20 if on.shape.outer == 4 else 40
+    yield from (sent[:n] for n in range(fixed + 8))
+    for _ in range(COUNT):
+        at = rng.randrange(fixed + 8)
+        quote = sent[:at] + bytes([sent[at] ^ 1 << rng.randrange(8)]) + sent[at + 1:]
+        if rng.randrange(3) == 0:
+            quote = mutated(quote[:rng.choice((fixed + 8, 100))], rng)
+        if len(quote) < fixed + 8 or not names_sa(quote, on):
+            yield quote
+
+
+def errors(kind, shape):
+    """Only one that quotes the SPI of an SA lowers the path's MTU."""
+    on, rng = opened("errors", kind, shape)
+    sent = on.sends(1)
+    forget(on)
+    ktap.equal(path_mtu(on), 0, "path MTU before")
+    packets = []
+    for quote in misquoted(sent, on, rng):
+        packets.append(packet.too_big(shape.there, shape.here, rng.choice(
+            (0, 67, 68, 552, 1279, 1280, 1300, 65535)), quote))
+    changed = fire(on, packets, each=None)
+    ktap.equal({name: n for name, n in changed.items() if name not in UNASKED}, {}, "what changed")
+    ktap.equal(path_mtu(on), 0, "path MTU after errors about nothing of ours")
+    RIG.dut.wire.send(packet.too_big(shape.there, shape.here, 1300, sent))
+    ktap.wait_for(lambda: path_mtu(on) == 1300, "the path MTU is 1300")
+    forget(on)
+    report(packets, changed)
+    good(on)
+
+
 def reassembled():
     """How many datagrams the IP layer has put together"""
     found = {}
@@ -688,6 +746,9 @@ for kind, shapes in SHAPES.items():
             ktap.add(f"{name}: valid ICV, inner fragments", inner_fragments, kind, shape)
         else:
             ktap.add(f"{name}: valid ICV, inner segment lies", inner_segments, kind, shape)
+        # IPv6 takes AH for an extension header, and asks whoever is behind it
+        if kind == "esp" or shape.outer == 4:
+            ktap.add(f"{name}: errors about what was sent", errors, kind, shape)
     for shape in PLAIN:
         name = f"{kind.upper()} {shape}"
         for mixed in (False, True):

@@ -7,7 +7,7 @@ front of ESP.
 import os
 import socket
 
-from lib import host, ktap, packet, xfrm
+from lib import host, impl, ktap, packet, xfrm
 from lib.peer import Esp
 from lib.shape import PORT_NATT, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL, Sockets
 from lib.suite import GCM, Combined
@@ -111,6 +111,7 @@ def mapping(shape):
     _, back = RIG.install(shape, encap=(PORT_NATT, PORT_NATT))
     with RIG.dut.inside():
         events = xfrm.Socket("mapping")
+    before = RIG.dut.counters()
     next_header, inner = shape.to_dut(b"answer")
     esp = back.seal(inner, next_header, START + 1)
     segment = packet.udp(shape.there, shape.here, 6500, PORT_NATT, esp)
@@ -119,6 +120,8 @@ def mapping(shape):
     events.close()
     ktap.check(event, "no mapping event")
     ktap.equal(event.mapping(), (SPI_IN, shape.there, 6500, PORT_NATT), "mapping")
+    if not impl.INTREE:
+        ktap.equal(host.delta(before, RIG.dut.counters()).get("RxMapping"), 1, "RxMapping")
 
 
 for _shape in (TUNNEL[0], TUNNEL[3]):

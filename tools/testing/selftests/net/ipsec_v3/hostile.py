@@ -22,6 +22,7 @@ SAs have ESN, and the modes and families of half of them.
 
 import os
 import random
+import re
 import socket
 import struct
 import time
@@ -64,6 +65,9 @@ class GroRig(Rig):
             self.pages = pages.Pages("wire", self.dut.wire.header, 64)
         with self.dut.inside():
             self.control = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        # or the second answer would not be seen
+        self.dut.sysctl("net.ipv4.icmp_ratelimit", 0)
+        self.dut.sysctl("net.ipv6.icmp.ratelimit", 0)
         # veth uses GRO for what comes from an end without TSO only
         host.ethtool(self.dut.far, "wire", "tso", "off")
         for sock in self.sockets.encap:
@@ -420,8 +424,8 @@ def options(kind, shape):
 
 def path_mtu(on):
     """What the Dut has learnt of the path to the peer, or 0"""
-    words = RIG.dut.ip(f"route get {on.shape.there}").split()
-    return int(words[words.index("mtu") + 1]) if "mtu" in words else 0
+    found = re.search(r" mtu (?:lock )?(\d+)", RIG.dut.ip(f"route get {on.shape.there}"))
+    return int(found[1]) if found else 0
 
 
 def forget(on):

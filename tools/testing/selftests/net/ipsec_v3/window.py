@@ -17,8 +17,8 @@ import random
 import struct
 import time
 
-from lib import host, impl, ktap, packet, setting
-from lib.line import Line, Rig
+from lib import busy, cryptd, flaky, host, impl, ktap, packet, setting
+from lib.line import UNASKED, Line, Monopoly, Rig
 from lib.shape import SPI_IN, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 
@@ -31,7 +31,10 @@ RUN = 8			# failures in a row, after which resynchronisation starts
 TRIES = 8		# higher values of the high half that it tries
 TRIES_PER_SECOND = 128
 TRIES_IN_NETNS = 2048	# per second
+LATE_QUEUE = 256	# packets that may wait for one, per netns
+UNBOUND = "/sys/devices/virtual/workqueue/cpumask"	# where their worker may run
 HELD_BACK = 65536	# of an SA's last numbers, see esp_tx.c
+NO_SECOND = "in-tree has no second try"
 ESN_LATE = "with ESN a packet left of the window is an integrity failure"
 NO_DUMMIES = "a dummy packet is a protocol error and stays out of the window"
 NO_RESYNC = "the window never comes back after the loss of 2^32 packets"
@@ -247,6 +250,21 @@ def forged_flood(proto):
     bits_true(on, {on.start + 64, on.start + 65}, 64)
 
 
+def resync_flood(proto):
+    """Where each forgery might be a reason to resynchronise, each of its tries is paid for."""
+    on = line(proto, True, 64, more=RESYNC)
+    on.accepts(on.start + 64)
+    changed, seconds = flood_sa(on, 2000, lambda n: on.start + 65 + n, flip_icv=True)
+    second_tries_bounded(changed, seconds)
+    if not impl.INTREE:
+        ktap.check(changed.get("RxSecondTry", 0) >= TRIES_PER_SECOND, "hardly one had a second try")
+    for name in UNASKED | {"RxSecondTry"}:
+        changed.pop(name, None)
+    on.equal(changed, {name: 2000 for name in FORGED})
+    on.accepts(on.start + 65)
+    bits_true(on, {on.start + 64, on.start + 65}, 64)
+
+
 def late_flood(proto):
     on = line(proto, True, 64)
     on.accepts(on.start + 64)
@@ -261,14 +279,19 @@ def late_flood(proto):
     on.accepts(on.start + 65)
 
 
-@ktap.case("ESP ESN: a flood for many SAs has few second tries in all")
-def many_flooded():
-    """So many SAs that each could have more tries than the namespace allows to all"""
-    on, spis = line(ESP_GCM), range(0x7000, 0x7064)
+def one_each(on, spis):
+    """More SAs with these SPIs, and a forged packet for each, far ahead"""
     on.dut.ip(*[host.state_line(V4.there, V4.here, spi, Combined(GCM).words(), esn=True, window=64, seq=on.start)
                 for spi in spis])
     forged = on.seal(on.start + (1 << 31))
-    packets = [forged.replace(struct.pack("!I", SPI_IN), struct.pack("!I", spi), 1) for spi in spis]
+    return [forged.replace(struct.pack("!I", SPI_IN), struct.pack("!I", spi), 1) for spi in spis]
+
+
+@ktap.case("ESP ESN: a flood for many SAs has few second tries in all")
+def many_flooded():
+    """So many SAs that each could have more tries than the namespace allows to all"""
+    on = line(ESP_GCM)
+    packets = one_each(on, range(0x7000, 0x7064))
     changed, seconds = flood(120 * packets, on.dut.counters, ("XfrmInStateProtoError",))
     if 120 * len(packets) <= TRIES_IN_NETNS * (seconds + 1):
         raise ktap.Skip("this machine is too slow to reach the limit")
@@ -281,6 +304,106 @@ for name, proto in PROTOS.items():
     ktap.add(f"{name} ESN: a flood of forgeries has few second tries", forged_flood, proto)
     ktap.add(f"{name} ESN: a flood of late packets has few second tries", late_flood,
              proto, intree_fails=ESN_LATE)
+    ktap.add(f"{name} ESN: a flood of forgeries has few second tries where it may resynchronise",
+             resync_flood, proto)
+
+
+# -- what waits for a second try ---------------------------------------------
+
+@contextlib.contextmanager
+def nobody_judges():
+    """This thread has the CPU on which alone second tries are made."""
+    if impl.INTREE:
+        raise ktap.Skip(NO_SECOND)
+    with setting.of(UNBOUND, "1"), Monopoly():
+        yield
+
+
+@ktap.case("ESP ESN: more packets than may wait for a second try")
+def queue_full():
+    """Those that find no place are forged at once; the others have their try later."""
+    on = line(ESP_GCM)
+    packets = 100 * one_each(on, range(0x7000, 0x7004))
+    time.sleep(1.1)		# the namespace's budget may be spent
+    before = on.dut.counters()
+
+    def changed():
+        found = host.delta(before, on.dut.counters())
+        return {name: n for name, n in found.items() if name not in UNASKED}
+    with nobody_judges():
+        for data in packets:
+            RIG.dut.wire.send(data)
+        at_once = changed()
+    lost = len(packets) - LATE_QUEUE
+    ktap.equal(at_once, {"RxForged": lost, "XfrmInStateProtoError": lost}, "judged at once")
+    ktap.wait_for(lambda: changed().get("RxForged") == len(packets), "every packet is judged")
+    ktap.equal(changed(), {"RxForged": len(packets), "XfrmInStateProtoError": len(packets),
+                           "RxSecondTry": LATE_QUEUE}, "what changed")
+
+
+def gone_while_late(proto, action, unload=False):
+    """Late packets and forged ones wait for their second try when their SA, device or
+    namespace goes; afterwards nothing holds the module."""
+    RIG.dut.flush()
+    RIG.sockets.drain()
+    kind, suite = proto
+    it = busy.Busy(suite(), kind, V4)
+    start = it.on.start
+    packets = [it.on.seal(start - 2 * JUMP + n) for n in range(50)] + [
+        it.on.seal(start + (1 << 31) + n, flip_icv=True) for n in range(50)]
+    try:
+        with nobody_judges():
+            for data in packets:
+                it.rig.dut.wire.send(data)
+            judged = {name for name in it.rig.dut.counters() if name not in UNASKED}
+            ktap.equal(judged, set(), "what is counted already")
+            action(it)
+    finally:
+        it.flush()
+        if unload:
+            busy.reload_at_once()
+        it.stop()
+    busy.let_go()
+    on = line(proto)
+    on.accepts(on.start + 1)
+
+
+def late_later(proto, algorithm):
+    """The same verdicts where the cipher finishes later"""
+    name, kind = algorithm
+    with cryptd.instance(f"cryptd({name})", name, kind):
+        try:
+            esn_late(proto, V4)
+            esn_forged(proto, V4)
+            resync(proto, V4, 1)
+        finally:
+            RIG.dut.flush()
+            RIG.sockets.drain()
+
+
+@ktap.case("ESP ESN: the cipher does not take a second try, or is late with it", intree_fails=ESN_LATE)
+def late_flaky():
+    """A late packet that nothing proves to be late is forged."""
+    with flaky.loaded():
+        try:
+            on = line(ESP_GCM)
+            top = on.start + 64
+            on.accepts(top)
+            flaky.set_to(first=1, error=errno.EIO)
+            on.does(FORGED_TWICE, top - 64)
+            flaky.reset()
+            on.does(late(), top - 64)
+            flaky.set_to(late_ms=20)
+            on.does(late(), top - 65)
+            on.does(FORGED_TWICE, top + (1 << 31), flip_icv=True)
+            flaky.reset()
+            on.accepts(top + 1)
+        finally:
+            RIG.dut.flush()
+            RIG.sockets.drain()
+
+
+ASYNC = {"ESP": ("rfc4106(gcm(aes))", "aead"), "AH": ("hmac(sha256)", "ahash")}
 
 
 # -- resynchronisation: RFC 4303 A3 ------------------------------------------
@@ -381,6 +504,14 @@ def resync_by_parameter(proto):
         resync(proto, V4, 1, more="")
 
 
+for name, proto in PROTOS.items():
+    for action in (busy.delete_states, busy.remove_device, busy.leave_netns):
+        ktap.add(f"{name} ESN: {action.__name__} while packets wait for a second try",
+                 gone_while_late, proto, action)
+    ktap.add(f"{name} ESN: unload after packets waited for a second try",
+             gone_while_late, proto, busy.flush_all, True)
+    ktap.add(f"{name} ESN: late, forged, far ahead, with cryptd", late_later, proto, ASYNC[name],
+             intree_fails=ESN_LATE)
 for name, proto in PROTOS.items():
     for shape in (V4, V6):
         for ahead in (1, 2, TRIES):

@@ -25,6 +25,7 @@ from lib.suite import GCM, Combined	# noqa: E402
 
 START = 68 << 32 | 1000000
 FAR = 1 << 30		# ahead of the window: more likely late than new
+RESYNC = "extra-flag 0x80000000"	# a forgery may stand for 2^32 lost packets
 SIZES = (64, 1400)
 # {name: (rounds, packets of each, seconds between them)}; within the budget is fewer
 # than IPSEC_LATE_PER_SA of net/ipsec_v3/late.c, after a second in which it fills
@@ -74,6 +75,21 @@ def measure(size, pace):
         sys.exit(f"not what it should be: {none} and {second} second tries")
 
 
+def measure_resync(size):
+    """Near the window in a flood, where each might be a reason to resynchronise"""
+    shape = TRANSPORT[0]
+    on = Line(RIG, shape, Combined(GCM), "esp", True, 64, START, more=RESYNC)
+    data = bytes(size - 28)
+    stranger = Esp(Combined(GCM), 0x999).seal(data, packet.UDP, 1)
+    floor, _ = cost(packet.ip(shape.there, shape.here, packet.ESP, stranger),
+                    "XfrmInNoStates", "flood")
+    near, second = cost(on.seal(START + 5, data, flip_icv=True), "XfrmInStateProtoError", "flood")
+    print(f"{size:5} {'flood, resync on':18} {near - floor:10.0f} {'':10} "
+          f"{second:8} of {PACES['flood'][1]}", flush=True)
+    if not impl.INTREE and not second:
+        sys.exit("not what it should be: no second try")
+
+
 def main():
     error = impl.load()
     if error:
@@ -86,6 +102,7 @@ def main():
     for size in SIZES:
         for pace in PACES:
             measure(size, pace)
+        measure_resync(size)
     RIG.stop()
 
 

@@ -5,12 +5,14 @@ that reorders half of the packets, loses some and doubles some, while the SAs ar
 replaced one after the other.
 
 The receiver checks every datagram: who sent it, its number, and each octet, which
-follow from the number.  None may be altered or arrive twice.  At the end the books
-have to agree to the packet:
+follow from the number.  None may be altered or arrive twice.  Among them go forgeries:
+datagrams that nobody has sent, right in all but one bit of the ICV.  At the end the
+books have to agree to the packet:
 
 	datagrams sent			= packets of the outbound SAs
 	packets that arrived		= packets of the inbound SAs + drops by name
-	drops				= packets that arrived once more
+	drops				= packets that arrived once more + forgeries that arrived
+	drops as forged			= forgeries that arrived
 	packets of the inbound SAs	= datagrams received
 
 and the kernel may not hold more memory than after the first round, nor more and more.
@@ -31,9 +33,11 @@ import struct
 import subprocess
 import time
 
-from lib import host, impl, ktap
+from lib import host, impl, ktap, packet
 from lib.busy import let_go
+from lib.peer import Ah, Esp
 from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.wire import ETH_IP, ETH_IPV6
 
 SHORT = bool(os.environ.get("IPSEC_SHORT"))
 MINUTES = float(os.environ.get("IPSEC_MINUTES") or (0.5 if SHORT else 1))
@@ -58,14 +62,18 @@ LINGER = 2		# seconds until an SA that is replaced has nothing under way
 SLACK = 4096		# kilobytes that the kernel may hold more
 AGE = 60		# seconds after which no packet comes once more
 OUTGOING = 4		# packet type of what a tap sees leave
+MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+FAR = 1 << 15		# numbers ahead of the window that no SA lives to reach, and not yet so
+			# far that a forgery would be tried twice
 SUITES = {
     "esp": [Combined(GCM), Combined(CHACHA), Separate("cbc(aes)", "hmac(sha256)", 128),
             Separate("ecb(cipher_null)", "hmac(sha1)", 96)],
     "ah": [Separate(auth="hmac(sha256)", bits=128)],
 }
-# Names of drops that the link is to blame for
+# Names of drops that the link is to blame for, and those who forge
 HONEST = {"XfrmInStateSeqError", "RxLate"}
-EVENTS = {"RxCopied", "TxCopied", "RxSecondTry"}
+FORGED = {"XfrmInStateProtoError"} if impl.INTREE else {"XfrmInStateProtoError", "RxForged"}
+EVENTS = {"RxCopied", "TxCopied", "RxSecondTry", "RxSpread", "TxSpread"}
 HEAD = struct.Struct("!IQI")
 
 
@@ -92,7 +100,7 @@ class Flow:
         self.encap = self.proto == "esp" and rng.random() < 0.2
         self.source, self.target = self.ends(OUTER[self.inner])[0], self.address()
         self.sent, self.seen, self.old = 0, set(), []
-        self.start, self.spi = 0, 0
+        self.start, self.spi, self.forged = 0, 0, 0
 
     def ends(self, both):
         return both if self.forward else both[::-1]
@@ -120,6 +128,25 @@ class Flow:
             seq=self.start if way == "in" else None, oseq=self.start if way == "out" else None,
             encap=(PORT_NATT, PORT_NATT) if self.encap else None, sel=sel)
 
+    def forgery(self):
+        """A packet for the newest SA, with the datagram that will be the next one"""
+        self.forged += 1
+        src, dst = self.sa()
+        data = content(self.number, self.sent, 100)
+        proto, inner = packet.UDP, packet.udp(self.source, self.target, PORT, PORT, data)
+        if self.mode == "tunnel":
+            inner = packet.ip(self.source, self.target, packet.UDP, inner)
+            proto = packet.IPIP if self.inner == 4 else packet.IPV6
+        seq = self.start + FAR + self.forged
+        if self.proto == "ah":
+            return Ah(self.suite, self.spi, self.esn).seal(
+                packet.ip(src, dst, packet.AH, b""), proto, inner, seq, flip_icv=True)
+        esp = Esp(self.suite, self.spi, self.esn).seal(inner, proto, seq, flip_icv=True)
+        if not self.encap:
+            return packet.ip(src, dst, packet.ESP, esp)
+        return packet.ip(src, dst, packet.UDP, packet.udp(
+            src, dst, PORT_NATT, PORT_NATT, esp, 0 if self.outer == 4 else None))
+
     def policy(self, way):
         """Not of ESP in UDP, which is looked at before it is opened"""
         return host.policy_line(way, self.source, f"{self.target} proto udp dport {PORT}",
@@ -131,26 +158,27 @@ class Flow:
         return f"xfrm state delete src {src} dst {dst} proto {self.proto} spi {spi:#x}"
 
 
-def identity(packet):
+def identity(data):
     """Destination, SPI and sequence number of an outer packet, None of any other"""
-    if packet[0] >> 4 == 4:
-        proto, dst, rest = packet[9], packet[16:20], packet[(packet[0] & 15) * 4:]
+    if data[0] >> 4 == 4:
+        proto, dst, rest = data[9], data[16:20], data[(data[0] & 15) * 4:]
     else:
-        proto, dst, rest = packet[6], packet[24:40], packet[40:]
+        proto, dst, rest = data[6], data[24:40], data[40:]
     if proto == socket.IPPROTO_UDP and rest[2:4] == struct.pack("!H", PORT_NATT):
         return dst + rest[8:16]
     return {socket.IPPROTO_ESP: dst + rest[:8], socket.IPPROTO_AH: dst + rest[4:12]}.get(proto)
 
 
 class Tap:
-    """Counts what comes by a device, and what of that comes once more"""
+    """Counts what comes by a device, what of that comes once more, and what is forged"""
 
-    def __init__(self, device):
+    def __init__(self, device, forged):
+        """forged: the identities of that"""
         self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
         self.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
         self.sock.bind((device, 3))
         self.sock.setblocking(False)
-        self.arrived, self.again = 0, 0
+        self.arrived, self.again, self.known, self.forged = 0, 0, forged, 0
         self.young, self.old, self.since = set(), set(), time.monotonic()
 
     def read(self):
@@ -158,12 +186,15 @@ class Tap:
             self.young, self.old, self.since = set(), self.young, time.monotonic()
         while True:
             try:
-                packet, address = self.sock.recvfrom(96)
+                data, address = self.sock.recvfrom(96)
             except BlockingIOError:
                 return
-            found = identity(packet) if address[2] != OUTGOING and len(packet) >= 40 else None
+            found = identity(data) if address[2] != OUTGOING and len(data) >= 40 else None
             if found:
                 self.arrived += 1
+            if found in self.known:
+                self.forged += 1
+            elif found:
                 self.again += found in self.young or found in self.old
                 self.young.add(found)
 
@@ -174,8 +205,11 @@ class End(host.Host):
     def __init__(self, name, side):
         super().__init__(name)
         self.side, self.sockets, self.natt, self.tap = side, {}, [], None
+        self.device, self.raw = f"veth{side}", None
 
-    def connect(self, device):
+    def connect(self, forged):
+        """forged: see Tap"""
+        device = self.device
         lines = [f"link set {device} mtu 9000 up"]
         for version, bits in ((4, 24), (6, 64)):
             nodad = " nodad" if version == 6 else ""
@@ -194,7 +228,8 @@ class End(host.Host):
             for option in (SO_SNDBUFFORCE, SO_RCVBUFFORCE):
                 sock.setsockopt(socket.SOL_SOCKET, option, 64 << 20)
         with self.inside():
-            self.tap = Tap(device)
+            self.tap = Tap(device, forged)
+            self.raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
         self.tool(f"tc qdisc add dev {device} root netem {NETEM}")
         self.tool("nft -f -", RULES)
 
@@ -205,11 +240,17 @@ class End(host.Host):
             raise ktap.Skip(f"{words}: {done.stdout.strip()}")
         return done.stdout
 
+    def put(self, data):
+        """A whole packet on the link"""
+        kind = ETH_IP if packet.version(data) == 4 else ETH_IPV6
+        there = bytes.fromhex(MACS[1 - self.side].replace(":", ""))
+        self.raw.sendto(data, (self.device, kind, 0, 0, there))
+
     def arrived(self):
         return int(re.search(r"packets (\d+)", self.tool("nft list counter inet soak arrived"))[1])
 
     def close(self):
-        for sock in (*self.sockets.values(), *self.natt, self.tap.sock):
+        for sock in (*self.sockets.values(), *self.natt, self.tap.sock, self.raw):
             sock.close()
         super().close()
 
@@ -221,9 +262,11 @@ class Net:
         self.random = random.Random(seed)
         self.hosts = [End(name, side) for side, name in enumerate(("left", "right"))]
         host.ip("-n", self.hosts[0].name, lines=[
-            f"link add veth0 type veth peer name veth1 netns {self.hosts[1].name}"])
-        for side, end in enumerate(self.hosts):
-            end.connect(f"veth{side}")
+            f"link add veth0 address {MACS[0]} type veth peer name veth1 address {MACS[1]} "
+            f"netns {self.hosts[1].name}"])
+        self.forged = set()
+        for end in self.hosts:
+            end.connect(self.forged)
         self.flows = [Flow(number, self.random) for number in range(flows)]
         self.count, self.held = collections.Counter(), 0
         self.configure(self.flows, lambda flow: [flow.policy("out")],
@@ -281,6 +324,12 @@ class Net:
         flow.sent += 1
         self.count["sent"] += 1
 
+    def forge(self, flow):
+        data = flow.forgery()
+        self.forged.add(identity(data))
+        self.ends(flow)[0].put(data)
+        self.count["forged"] += 1
+
     def receive(self):
         """All that is there; each is checked"""
         for end in self.hosts:
@@ -315,6 +364,7 @@ class Net:
         while time.monotonic() - began < seconds:
             for flow in self.random.choices(self.flows, k=40):
                 self.send(flow)
+            self.forge(self.random.choice(self.flows))
             self.receive()
             now = time.monotonic()
             if now - replaced > 1:
@@ -345,20 +395,25 @@ class Net:
             self.count["arrived"] += end.arrived()
             self.count["tapped"] += end.tap.arrived
             self.count["again"] += end.tap.again
+            self.count["forgeries"] += end.tap.forged
             drops.update({name: n for name, n in end.counters().items()
                           if name not in EVENTS})
         count = self.count
         count["dropped"] = sum(n for name, n in drops.items() if name.startswith("Xfrm"))
         ktap.say(f"{dict(count)}, {dict(drops)}")
-        ktap.equal(drops.keys() - HONEST, set(), "drops that the link does not explain")
+        ktap.equal(drops.keys() - HONEST - FORGED, set(), "drops that nothing explains")
+        for name in FORGED:
+            ktap.equal(drops[name], count["forgeries"], f"{name}, and forgeries that arrived")
         ktap.equal(count["out"], count["sent"], "packets of the outbound SAs")
         ktap.equal(count["in"] + count["dropped"], count["arrived"],
                    "packets of the inbound SAs and drops")
         ktap.equal(count["tapped"], count["arrived"], "packets seen on the wire")
-        ktap.equal(count["dropped"], count["again"], "drops, and packets that came once more")
+        ktap.equal(count["dropped"], count["again"] + count["forgeries"],
+                   "drops, and packets that came once more or were forged")
         ktap.equal(count["received"], count["in"], "datagrams received")
         ktap.check(count["received"] > count["sent"] * 0.8, "too few arrived")
-        ktap.check(count["dropped"], "nothing was doubled: is the link bad at all?")
+        ktap.check(count["again"], "nothing was doubled: is the link bad at all?")
+        ktap.check(count["forgeries"], "no forgery arrived")
 
     def close(self):
         for end in self.hosts:

@@ -17,10 +17,11 @@ import errno
 import os
 import random
 import signal
+import socket
 import struct
 import time
 
-from lib import host, impl, ktap, packet, xfrm
+from lib import host, impl, ktap, nic, packet, xfrm
 from lib.busy import let_go, reload_at_once
 from lib.line import Line, Rig
 from lib.peer import Ah, Esp
@@ -45,6 +46,7 @@ TRAFFIC = (lambda: Combined(GCM), lambda: Separate("cbc(aes)"), Separate)
 WORDLESS = {xfrm.NEWSA: {errno.EEXIST}, xfrm.UPDSA: {errno.ESRCH, errno.EEXIST, errno.EINVAL}}
 
 RIG = Rig()
+DEVICES, PLUGGED = [], None	# indices of network devices; of the one that decrypts
 
 
 class Config:
@@ -117,6 +119,14 @@ class Config:
         return xfrm.attribute(xfrm.A_ENCAP, struct.pack(
             "=H", self.often(2, ENCAPS)) + struct.pack("!HH18x", 4500, 4500))
 
+    def offload(self):
+        """struct xfrm_user_offload: a device that decrypts, or none that could, and flags"""
+        index = self.often(self.random.choice(DEVICES), (0, -1, 12345))
+        # 4 and 6: IPsec as a whole, which the core refuses without a word where no device has that
+        whole = (4, 6) if index == PLUGGED else ()
+        flags = self.often(self.random.choice((0, 2)), (1, 3, 255, *whole))
+        return xfrm.attribute(xfrm.A_OFFLOAD, struct.pack("=iB3x", index, flags))
+
     def extras(self):
         """Attributes that most SAs do without"""
         number = struct.pack("=I", self.random.choice((0, 1, 2, 100, 1 << 31, 0xffffffff)))
@@ -128,7 +138,7 @@ class Config:
             (0.05, xfrm.attribute(xfrm.A_COADDR, self.random.randbytes(16))),
             (0.05, xfrm.attribute(xfrm.A_REPLAY, number * 3)),
             (0.03, xfrm.attribute(xfrm.A_DIR, number[:1])),
-            (0.03, xfrm.attribute(xfrm.A_OFFLOAD, number + number[:1])),
+            (0.2, self.offload()),
             (0.03, self.junk())) if self.maybe(share))
 
     def junk(self):
@@ -377,6 +387,15 @@ def traffic(seed):
 
 # -- what has to hold ----------------------------------------------------------
 
+def offloaded(dst, spi, proto):
+    """Has the SA the device that decrypts?  It may be gone by now."""
+    try:
+        found = RIG.dut.state(dst, spi, proto).attributes.get(xfrm.A_OFFLOAD, bytes(4))
+    except LookupError:
+        return False
+    return int.from_bytes(found[:4], "little") == PLUGGED
+
+
 def tell(config, log, words_log, choice):
     """One message, one answer"""
     name, kind, body, flags = getattr(config, choice)()
@@ -385,6 +404,7 @@ def tell(config, log, words_log, choice):
         log[f"{name} yes"] += 1
         if kind in (xfrm.NEWSA, xfrm.ALLOCSPI):
             config.there()
+            log["offloaded"] += offloaded(*config.asked[1:])
         return
     except OSError as error:
         refusal = error
@@ -427,6 +447,8 @@ def fuzz(name, choices):
     # few messages may well make none that a packet has a policy for
     if COUNT >= 150:
         ktap.check(sum(changed.values()), "no packet met an SA")
+    if COUNT >= 300 and PLUGGED and choices == STATES:
+        ktap.check(log["offloaded"], "no SA was accepted for a device")
     still_works()
 
 
@@ -443,13 +465,31 @@ def unloads():
     still_works()
 
 
+def plug():
+    """v0, which decrypts nothing, and the device that does, if tools/testing/vm/run has built it"""
+    global PLUGGED
+    if not impl.modprobe("ipsec_v3_nic"):
+        host.ip("link", "set", nic.DEVICE, "netns", RIG.dut.name)
+    with RIG.dut.inside():
+        found = dict(map(reversed, socket.if_nameindex()))
+    PLUGGED = found.get(nic.DEVICE)
+    DEVICES.extend([found["v0"], *[PLUGGED] * 3] if PLUGGED else [found["v0"]])
+
+
+def unplug():
+    RIG.stop()
+    if PLUGGED:
+        ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_nic"), "the device goes", 60)
+
+
 def start():
     ktap.say(f"IPSEC_SEED={SEED} IPSEC_CONFIGS={COUNT}")
     RIG.start()
+    plug()
     # what is waiting for an SA is not kept
     RIG.dut.sysctl("net.core.xfrm_acq_expires", 2)
 
 
 if __name__ == "__main__":
     ktap.CASE_SECONDS = 1200
-    ktap.main(start, RIG.stop)
+    ktap.main(start, unplug)

@@ -19,13 +19,13 @@
  *	0 (RxFlowFull, RxDevice) or U64_MAX (a GSO packet that cannot be segmented)
  * @reason: enum ipsec_count, by its name in /proc/net/ipsec_v3_stat
  *
- * The SA is named by its address (hashed), protocol, SPI and reqid.
+ * The SA is named by its protocol, SPI and reqid. A record has no address of the kernel: who
+ * reads it raw would get it as it is.
  */
 TRACE_EVENT(drop,
 	TP_PROTO(const struct xfrm_state *x, u64 seq, int reason),
 	TP_ARGS(x, seq, reason),
 	TP_STRUCT__entry(
-		__field(const void *, sa)
 		__field(u64, seq)
 		__field(u32, spi)
 		__field(u32, reqid)
@@ -33,15 +33,14 @@ TRACE_EVENT(drop,
 		__field(u8, reason)
 	),
 	TP_fast_assign(
-		__entry->sa = x;
 		__entry->seq = seq;
 		__entry->spi = ntohl(x->id.spi);
 		__entry->reqid = x->props.reqid;
 		__entry->proto = x->id.proto;
 		__entry->reason = reason;
 	),
-	TP_printk("sa=%p proto=%s spi=0x%08x seq=%llu reqid=%u reason=%s",
-		  __entry->sa, __entry->proto == IPPROTO_AH ? "ah" : "esp",
+	TP_printk("proto=%s spi=0x%08x seq=%llu reqid=%u reason=%s",
+		  __entry->proto == IPPROTO_AH ? "ah" : "esp",
 		  __entry->spi, __entry->seq, __entry->reqid,
 		  __print_symbolic(__entry->reason, IPSEC_DROPS(IPSEC_TRACE_NAME)
 				   { IPSEC_DROP_MAX, "?" }))

@@ -10,7 +10,7 @@ import os
 from lib import host, ktap, packet, xfrm
 from lib.line import Line, Rig
 from lib.shape import (PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL)
-from lib.suite import GCM, Combined, Separate
+from lib.suite import CHACHA, GCM, Combined, Separate
 
 START_ESN, START_32 = 68 << 32 | 1000, 1000
 SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
@@ -125,6 +125,47 @@ def migrate(shape, kind, esn):
         refused(on, number)
     for number in (2, 5):
         on.arrives(number)
+
+
+# -- nonces ---------------------------------------------------------------------------
+
+EDGE = (68 << 32 | 0xffffffff) - 5
+
+
+def nonces(shape, name):
+    """Under one key none comes twice (RFC 4106 3.1, RFC 7634 2), whatever the SA goes through:
+    the low half of the numbers over 2^32, an update, a number that user space sets back, a
+    move, and a new SA with the same key."""
+    suite = Combined(name)
+    on, found = nonce_line(shape, suite), []
+
+    def sends(first, count):
+        for number in range(first, first + count):
+            found.append(packet.split(on.sends(number))[2][8:8 + suite.ivlen])
+
+    sends(1, 10)
+    RIG.dut.ip(host.state_line(shape.here, shape.there, SPI_OUT, suite.words(), "esp", shape.mode,
+                               esn=True, verb="update", more="limit packet-hard 1000"))
+    sends(11, 5)
+    RIG.dut.xfrm().new_ae(shape.here, shape.there, SPI_OUT, 0, EDGE, 64, (0, 0))
+    sends(1, 10)
+    if shape.mode == "tunnel":		# 6.1 and 6.12 move no others
+        move(on, (shape.here, shape.there), MOVED[shape.outer], "out")
+        ktap.check(missing(shape.there, SPI_OUT, "esp"), "the SA is still at its old address")
+        sends(11, 10)
+    on = nonce_line(shape, suite)
+    sends(1, 10)
+    ktap.equal(len(set(found)), len(found), "different nonces")
+
+
+def nonce_line(shape, suite):
+    return Line(RIG, shape, suite, "esp", True, 64, EDGE)
+
+
+for _name in (GCM, CHACHA):
+    for _shape in (TUNNEL[3], TRANSPORT[0]):
+        ktap.add(f"no nonce comes twice, {_name} {_shape}", nonces, _shape, _name,
+                 intree_fails="it is the sequence number, which user space sets back")
 
 
 for _esn in (True, False):

@@ -7,8 +7,8 @@ from further up.  Nothing is delivered twice, and traffic flows again.
 import contextlib
 import time
 
-from lib import ktap
-from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, V4, V6, flows, line
+from lib import host, ktap
+from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, V4, V6, ends, flows, line
 from lib.shape import SPI_IN, TUNNEL
 
 
@@ -35,15 +35,35 @@ def clock_jumps(kind, seconds):
 
 
 def clock_kills(kind):
-    """A limit in time is one of the clock: a jump beyond it ends the SA, and a new one
-    is as good as any."""
+    """A limit in time is one of the clock: a jump beyond it ends the SAs, and new ones are
+    as good as any.  The core looks at the clock when the time should be up, and a second
+    after an SA is made or updated."""
+    limit = "limit time-hard 600"
     with clock():
-        on = line(kind=kind, more="limit time-hard 600")
+        on = line(kind=kind, more=limit)
         on.accepts(START + 1)
         time.clock_settime(time.CLOCK_REALTIME, time.time() + 1000)
-        for n in range(2, 5):
-            RIG.dut.wire.send(on.seal(START + n))
+        words = SUITES[kind]().words(**({"ah": True} if kind == "ah" else {}))
+        for src, dst, spi in ends(on):
+            with contextlib.suppress(host.IpError):	# it may be gone already
+                RIG.dut.ip(host.state_line(src, dst, spi, words, kind, esn=True, window=64,
+                                           verb="update", more=limit))
+        for _, dst, spi in ends(on):
+            ktap.wait_for(lambda dst=dst, spi=spi: ended(dst, spi, kind), f"{spi:#x} ends")
+        before = RIG.dut.counters()
+        RIG.dut.wire.send(on.seal(START + 2))
+        ktap.wait_for(lambda: host.delta(before, RIG.dut.counters()) == {"XfrmInNoStates": 1},
+                      "what comes for it finds no SA")
+    ktap.equal(RIG.sockets.waiting(on.shape), [], "what was delivered")
     flows(kind=kind)
+
+
+def ended(dst, spi, kind):
+    try:
+        RIG.dut.state(dst, spi, kind)
+    except LookupError:
+        return True
+    return False
 
 
 for _kind in SUITES:

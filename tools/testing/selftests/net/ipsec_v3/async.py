@@ -8,12 +8,14 @@ A full queue of cryptd is a reason to drop a packet and as such in drops.py.
 
 import contextlib
 import os
+import socket
+import threading
 
 from lib import busy, cryptd, host, ktap, packet
 from lib.busy import gone_in_flight
 from lib.line import Line, Rig
 from lib.peer import Ah, Esp
-from lib.shape import SPI_IN, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
 
 RIG = Rig()
@@ -167,6 +169,50 @@ def sending(on):
         os.waitpid(child, 0)
 
 
+@contextlib.contextmanager
+def leaving(on):
+    """The low halves of the numbers that leave the host (IPv4), as they do"""
+    with RIG.dut.inside():
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+    tap.setsockopt(socket.SOL_SOCKET, host.SO_RCVBUFFORCE, 1 << 26)
+    tap.bind(("v0", 3))
+    tap.settimeout(0.2)
+    numbers, done = [], threading.Event()
+    place = slice(24, 28) if on.number == packet.ESP else slice(28, 32)
+
+    def note():
+        while not done.is_set():
+            with contextlib.suppress(TimeoutError):
+                data, origin = tap.recvfrom(64)
+                if origin[2] == socket.PACKET_OUTGOING and data[9] == on.number:
+                    numbers.append(int.from_bytes(data[place], "big"))
+    thread = threading.Thread(target=note)
+    thread.start()
+    try:
+        yield numbers
+    finally:
+        done.set()
+        thread.join()
+        tap.close()
+
+
+def all_leave(on, numbers, before):
+    """Each packet that the SA has counted leaves, once, or is counted as one that the cipher's
+    queue had no room for."""
+    def state():
+        return RIG.dut.state(on.shape.there, SPI_OUT, on.kind)
+
+    def lost():
+        return host.delta(before, RIG.dut.counters()).get("XfrmOutStateProtoError", 0)
+    ktap.wait_for(lambda: len(numbers) + lost() == state().packets,
+                  "what the SA counts has left or is counted as lost", 60)
+    first = on.start + 1 & 0xffffffff
+    ktap.check(len(set(numbers)) == len(numbers) and
+               all(0 <= n - first < state().packets for n in numbers), "numbers that left")
+    ktap.say(f"{len(numbers)} left, {lost()} were lost")
+    ktap.check(numbers, "none left")
+
+
 def cpu_goes(kind, shape):
     """Off and on again some times; what comes in meanwhile arrives."""
     name, crypto_type, proto, suite = busy.KINDS[kind]
@@ -175,12 +221,15 @@ def cpu_goes(kind, shape):
     with cryptd.instance(f"cryptd({name})", name, crypto_type):
         try:
             on = Line(RIG, shape, suite(), proto, True, 4096, START)
-            with sending(on):
-                for n in range(0, 50, 10):
-                    switch("0")
-                    on.arrives(n + 1)
-                    switch("1")
-                    on.arrives(n + 2)
+            before = RIG.dut.counters()
+            with leaving(on) as numbers:
+                with sending(on):
+                    for n in range(0, 50, 10):
+                        switch("0")
+                        on.arrives(n + 1)
+                        switch("1")
+                        on.arrives(n + 2)
+                all_leave(on, numbers, before)
             RIG.dut.wire.drain()
         finally:
             RIG.dut.flush()

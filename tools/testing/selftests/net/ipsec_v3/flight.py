@@ -15,7 +15,7 @@ import time
 from lib import busy, flaky, host, ktap, packet, xfrm
 from lib.busy import gone_in_flight, let_go
 from lib.faults import RIG, START, V4, V6, ends, flows, line, one_of
-from lib.shape import PORT_DUT, PORT_PEER, TUNNEL
+from lib.shape import PORT_DUT, PORT_PEER, SPI_IN, TUNNEL
 from lib.suite import GCM, Combined
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
@@ -71,14 +71,49 @@ def still_flows(it):
 
 
 def delete_policies(it):
-    it.rig.dut.ip("xfrm policy flush")
+    """At once; what has come by then was accepted before"""
+    it.rig.dut.xfrm().request(xfrm.FLUSHPOLICY, b"")
+    it.early = len(it.rig.sockets.waiting(it.on.shape))
 
 
 def block(it):
     """The policy that lets in what the SA protects now blocks it."""
-    for direction in ("in", "out"):
-        it.rig.dut.ip(it.on.shape.policy(direction, rule="action block priority 0").replace(
-            "policy add", "policy update"))
+    it.rig.dut.ip(*(it.on.shape.policy(direction, rule="action block priority 0").replace(
+        "policy add", "policy update") for direction in ("in", "out")))
+    it.early = len(it.rig.sockets.waiting(it.on.shape))
+
+
+def come_through(it):
+    """What was under way is decrypted and counted; how many"""
+    count, here = len(it.packets), it.on.shape.here
+    ktap.wait_for(lambda: it.rig.dut.state(here, SPI_IN, it.on.kind).packets == count,
+                  f"{count} packets of the SA", 60)
+    return count
+
+
+def none_delivered(it, counter):
+    """A packet is for the policies that are there when it is decrypted (RFC 4301 5.2)."""
+    count = come_through(it) - it.early
+    ktap.say(f"{it.early} came before")
+    ktap.wait_for(lambda: it.rig.dut.counters().get(counter, 0) == count, f"{counter}: {count}", 60)
+    ktap.equal(it.rig.sockets.waiting(it.on.shape), [], "what was delivered")
+
+
+def blocked(it):
+    none_delivered(it, "XfrmInPolBlock")
+
+
+def without_policies(it):
+    """What was in a tunnel is for nobody then; a host that asks for no protection takes the others."""
+    if it.on.shape.mode == "tunnel":
+        none_delivered(it, "XfrmInNoPols")
+        return
+    count, got = come_through(it) - it.early, []
+
+    def all_came():
+        got.extend(it.rig.sockets.waiting(it.on.shape))
+        return len(got) == count
+    ktap.wait_for(all_came, f"{count} datagrams", 60)
 
 
 def flap(it):
@@ -93,8 +128,8 @@ def gone(kind, *arguments, **more):
 
 
 ACTIONS = {"SAs expire": (expire, None), "SAs are updated": (update, all_arrive),
-           "SAs migrate": (migrate, still_flows), "policies go": (delete_policies, None),
-           "policies block": (block, None), "the link flaps": (flap, None)}
+           "SAs migrate": (migrate, still_flows), "policies go": (delete_policies, without_policies),
+           "policies block": (block, blocked), "the link flaps": (flap, None)}
 
 for _k, _kind in enumerate(busy.KINDS):
     for _s, _shape in enumerate((V4, TUNNEL[3])):

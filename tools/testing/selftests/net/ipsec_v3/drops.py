@@ -20,10 +20,10 @@ from lib.line import Line, Monopoly, Rig
 from lib.memory import NoMemory
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.trace import Trace
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TABLE = os.path.join(HERE, "../../../../../net/ipsec_v3/drop.h")
-TRACING = "/sys/kernel/tracing/instances/ipsec_v3_drops"
 START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
 TOP64 = (1 << 64) - 1
@@ -76,36 +76,6 @@ def table():
     rows = re.findall(r'X\((\w+),\s*"(\w+)",\s*(\w+),\s*([\w-]+),\s*(\w+),', drops)
     ktap.check(len(rows) > 10, "cannot read drop.h")
     return {row[1]: row[3] for row in rows}
-
-
-class Trace:
-    """The tracepoint's lines from now on."""
-
-    def __enter__(self):
-        if impl.INTREE:
-            return self
-        os.makedirs(TRACING, exist_ok=True)
-        self.write("events/ipsec_v3/drop/enable", "1")
-        self.write("trace", "")
-        return self
-
-    def __exit__(self, *_):
-        if not impl.INTREE:
-            self.write("events/ipsec_v3/drop/enable", "0")
-            os.rmdir(TRACING)
-
-    @staticmethod
-    def write(name, text):
-        with open(f"{TRACING}/{name}", "w", encoding="ascii") as file:
-            file.write(text)
-
-    @staticmethod
-    def lines():
-        """[(protocol, SPI, sequence number, reason)]"""
-        with open(f"{TRACING}/trace", encoding="ascii") as file:
-            return [(m[1], int(m[2], 16), int(m[3]), m[4]) for m in re.finditer(
-                r"drop: proto=(\w+) spi=(\w+) seq=(\d+) reqid=1 reason=(\w+)",
-                file.read())]
 
 
 RAISED = {}	# {reason: [names of the cases]}

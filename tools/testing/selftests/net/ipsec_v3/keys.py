@@ -11,17 +11,21 @@ module's, and not wiped by 6.1 and 6.12: the core's struct xfrm_algo and what ne
 import contextlib
 import mmap
 import os
+import re
+import subprocess
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
 from lib import busy, cryptd, host, impl, ktap, packet
-from lib.line import Monopoly, Rig
+from lib.line import Line, Monopoly, Rig
 from lib.ram import MASK, Ram, Secret
 from lib.shape import TRANSPORT
-from lib.suite import CHACHA, GCM
+from lib.suite import CHACHA, GCM, Combined
+from lib.trace import Trace
 
 V4 = TRANSPORT[0]
 RIG = Rig()
+START = 68 << 32 | 100000
 BURST = 20
 KEY_AND_SALT = 32 + 4		# RFC 7634 2
 
@@ -89,6 +93,31 @@ def of_transform(name):
 ktap.add("key: of AES-GCM, of an SA that is gone", of_transform, GCM)
 
 
+def of_separate(proto, enc, secrets):
+    """HMAC keeps what it makes of its key; the cipher has it as it is while the SA is there."""
+    words = f"auth-trunc hmac(sha256) {secrets['hmac(sha256)'].hex()} 128"
+    if enc:
+        words += f" enc {enc} {secrets[enc].hex()}"
+    states(words, proto)
+    if enc:
+        ktap.check(nameless(secrets[enc], enc), "the transform has no key?")
+    RIG.sockets.send(V4, bytes(1000))
+    RIG.dut.wire.receive((packet.AH, packet.ESP))
+    gone()
+    ktap.equal([nameless(secret, name) for name, secret in secrets.items()], [0] * len(secrets),
+               "copies that are not the core's")
+
+
+@ktap.case("key: of AH, of an SA that is gone")
+def of_ah():
+    of_separate("ah", None, {"hmac(sha256)": Secret(32)})
+
+
+@ktap.case("key: of authenc, of an SA that is gone")
+def of_authenc():
+    of_separate("esp", "cbc(aes)", {"hmac(sha256)": Secret(32), "cbc(aes)": Secret(16)})
+
+
 @ktap.case("key: for authenc, which refuses it")
 def refused():
     """The copy is in a piece of 64 octets; of those the allocator writes to 32 to 39 when
@@ -148,6 +177,69 @@ def requests():
         ktap.check(left <= os.sysconf("SC_NPROCESSORS_CONF"), f"keys of {left} packets are left")
     with unloaded():
         ktap.equal(left_by(secrets), 0, "keys of packets")
+
+
+# -- what is said of a packet, and of an SA ----------------------------------------------
+
+def kernel_log():
+    return subprocess.run(["dmesg"], stdout=subprocess.PIPE, check=True).stdout
+
+
+def dies(on):
+    """In some ways, each counted"""
+    esp = packet.split(on.seal(START + 1))[2]
+    for data, reason in ((packet.ip(V4.there, V4.here, packet.ESP, esp[:20]), "RxShort"),
+                         (on.seal(START + 2, flip_icv=True), "RxForged"),
+                         (on.seal(START + 3, plain=bytes(14) + b"\xff\x11"), "RxPadLength")):
+        before = RIG.dut.counters()
+        RIG.dut.wire.send(data)
+        if not impl.INTREE:
+            ktap.wait_for(lambda before=before, reason=reason:
+                          host.delta(before, RIG.dut.counters()).get(reason) == 1, reason)
+
+
+REFUSED = (f"aead {GCM} {{key}} 56", f"aead {GCM} {{key}}00 128", "aead rfc0000(gcm(aes)) {key} 128",
+           "auth-trunc hmac(sha256) {key} 32 enc cbc(aes) {key}",
+           "auth-trunc hmac(sha256) {key} 128 enc cbc(aes) {key}")
+
+
+def refusals(key):
+    """What `ip` prints, with the kernel's words"""
+    for words in REFUSED:
+        try:
+            states(words.format(key=f"0x{key.hex()}"))
+        except host.IpError as error:
+            yield str(error).encode()
+        else:
+            ktap.fail(f"accepted: {words}")
+
+
+@ktap.case("said: no key in the log, in the tracepoint or in a refusal")
+def said():
+    suite = Combined(GCM)
+    on = Line(RIG, V4, suite, "esp", True, 64, START)
+    with Trace() as trace:
+        dies(on)
+        places = {"trace": trace.text().encode(), "records": trace.records()} if not impl.INTREE else {}
+    places["refusals"] = b"\n".join(refusals(suite.key))
+    places["log"] = kernel_log()
+    ktap.say(places["refusals"].decode())
+    for place, text in places.items():
+        ktap.check(text, f"nothing in {place}")
+        for form in (suite.secret, suite.secret[:8], suite.secret[7::-1]):
+            for shown in (form, form.hex().encode(), form.hex(" ").encode(), form.hex(":").encode()):
+                ktap.check(shown not in text.lower() if shown != form else form not in text,
+                           f"the key is in {place}")
+
+
+@ktap.case("said: nothing in the log of a packet that is bad")
+def silent():
+    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START)
+    before = kernel_log().splitlines()
+    dies(on)
+    new = [line for line in kernel_log().splitlines()[len(before):]
+           if re.search(rb"ipsec|xfrm|\besp\b|\bah\b", line, re.I)]
+    ktap.equal(new, [], "lines in the log")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ queued, and the proof that afterwards nothing holds the module.
 
 	gone_in_flight(kind, shape, action)	# action(busy): something goes away
 
-Another keeper than cryptd may hold the packets.
+Another keeper than cryptd may hold the packets.  Either says how, and proves that they
+are under way before anything is done to them.
 """
 
 import contextlib
@@ -34,14 +35,27 @@ class Busy:
         self.rig = Rig()
         self.rig.start(name="busy")
         self.on = Line(self.rig, shape, suite, proto, True, 4096, self.START, **more)
-        self.packets = [self.on.seal(self.on.start + n) for n in range(1, self.PACKETS + 1)]
+        self.packets = self.sealed(self.PACKETS)
+        self.out = 0		# datagrams that were sent
+
+    def sealed(self, count, after=0):
+        first = self.on.start + after + 1
+        return [self.on.seal(number) for number in range(first, first + count)]
 
     def fill(self):
         for n, data in enumerate(self.packets):
             self.rig.dut.wire.send(data)
             if n % 3 == 0:		# more would not fit a socket's buffer
+                self.out += 1
                 with contextlib.suppress(OSError):	# the core may tell the sender
                     self.rig.sockets.send(self.on.shape, b"one of many")
+
+    def more(self, count):
+        """Received behind those"""
+        new = self.sealed(count, len(self.packets))
+        self.packets += new
+        for data in new:
+            self.rig.dut.wire.send(data)
 
     def flush(self):
         """A queued datagram holds its SA."""
@@ -73,25 +87,31 @@ def reload_at_once():
     ktap.equal(impl.load(), None, "loading again")
 
 
+def nothing_is_through(it):
+    ktap.equal(it.on.figures()["packets"], 0, "packets that are through already")
+
+
 @contextlib.contextmanager
 def cryptd_keeps(kind):
     """Its worker gets no CPU, and so nothing is finished."""
     name, crypto_type, _, _ = KINDS[kind]
     with cryptd.instance(f"cryptd({name})", name, crypto_type):
-        yield Monopoly
+        yield Monopoly, nothing_is_through
 
 
 def gone_in_flight(kind, shape, action, after=None, unload=False, keeper=cryptd_keeps, **more):
     """What is done to the SAs while packets are under way; then after(busy), when that
-    is something that they survive.  At the end nothing holds the module."""
+    is something that they survive.  At the end nothing holds the module.
+
+    keeper: yields what keeps them there, and what fails when none is."""
     _, _, proto, suite = KINDS[kind]
-    with keeper(kind) as keeps:
+    with keeper(kind) as (keeps, under_way):
         busy = Busy(suite(), proto, shape, **more)
         try:
             with keeps():
                 busy.fill()
-                if keeper == cryptd_keeps and not more:		# else some may be through
-                    ktap.equal(busy.on.figures()["packets"], 0, "packets that are through already")
+                if not more:		# else some may be through
+                    under_way(busy)
                 action(busy)
             if after:
                 after(busy)

@@ -66,9 +66,13 @@ def release():
     return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
-def fair_server():
-    """Does this kernel leave a part of each second to others, whatever the throttle says"""
-    return release() >= (6, 12)
+@contextlib.contextmanager
+def unfair():
+    """Nor does a server leave them one, which kernels since 6.12 have besides the throttle."""
+    path = f"/sys/kernel/debug/sched/fair_server/cpu{DELIVERS}/runtime"
+    subprocess.run(["mount", "-t", "debugfs", "none", "/sys/kernel/debug"], check=False, stderr=subprocess.DEVNULL)
+    with setting.unthrottled(), setting.of(path, 0) if os.path.exists(path) else contextlib.nullcontext():
+        yield
 
 
 def softirqs_on_their_own():
@@ -107,10 +111,10 @@ class Hog(MostlyHog):
     """Hardly anything but this and interrupts runs on the CPU that delivers."""
 
     def __enter__(self):
-        self.unthrottled = setting.unthrottled()
-        self.unthrottled.__enter__()
+        self.unfair = unfair()
+        self.unfair.__enter__()
         return super().__enter__()
 
     def __exit__(self, *_):
         super().__exit__()
-        self.unthrottled.__exit__(None, None, None)
+        self.unfair.__exit__(None, None, None)

@@ -424,12 +424,13 @@ def one_bad(wanted, make):
         number = bursts_in(on)
         before = on.figures()
         good = [os.urandom(50) for _ in range(20)]
-        for n, data in enumerate(good):
-            if n == 10:
-                RIG.dut.wire.send(make(on, number))
-            RIG.dut.wire.send(on.seal(START + number + 1 + n, data))
-        in_order(good, [RIG.sockets.receive(V4) for _ in good])
-        on.settle(before, {"packets": 20, **wanted})
+        packets = [on.seal(START + number + 1 + n, data) for n, data in enumerate(good)]
+        packets.insert(10, make(on, number))
+        with counting("RxSpread", 11):
+            for data in packets:
+                RIG.dut.wire.send(data)
+            in_order(good, [RIG.sockets.receive(V4) for _ in good])
+            on.settle(before, {"packets": 20, **wanted})
 
 
 ktap.add("a forged packet among others", one_bad,
@@ -442,6 +443,25 @@ ktap.add("a bad padding among others", one_bad,
          lambda on, number: on.seal(START + number, pad_length=255))
 
 
+def forgeries(suite, shape):
+    """As many as there were good ones: each is counted, none is tried twice or moves the window, beyond
+    which their numbers are."""
+    on, count = line(shape, suite), BURST * BURSTS
+    forged = [on.seal(START + 5000 + n, flip_icv=True) for n in range(count)]
+    with spread.bringing(spread.ALL):
+        number = bursts_in(on)
+        before = on.figures()
+        with counting("RxSpread", BURST):
+            for data in forged:
+                RIG.dut.wire.send(data)
+            on.settle(before, {"failed": count, "XfrmInStateProtoError": count, "RxForged": count})
+        bursts_in(on, number)
+
+
+for suite, shape in ((GCM, V4), (GCM, TUNNEL[3]), ("AH hmac(sha256)", V4)):
+    ktap.add(f"a crowd of forgeries: {suite}, {shape}", forgeries, suite, shape)
+
+
 @ktap.case("each of two equal packets is taken, and one delivered")
 def replayed():
     """The core looks twice: the second time when the packet is delivered."""
@@ -449,10 +469,11 @@ def replayed():
     with spread.bringing():
         number = bursts_in(on)
         before = on.figures()
-        with spread.Hog():
-            for _ in range(3):
-                RIG.dut.wire.send(on.seal(START + number, b"once"))
-        on.settle(before, {"packets": 1, "replayed": 2, "XfrmInStateSeqError": 2})
+        with counting("RxSpread", 3):
+            with spread.Hog():
+                for _ in range(3):
+                    RIG.dut.wire.send(on.seal(START + number, b"once"))
+            on.settle(before, {"packets": 1, "replayed": 2, "XfrmInStateSeqError": 2})
         ktap.equal(RIG.sockets.receive(V4), b"once", "data")
 
 
@@ -463,8 +484,9 @@ def late():
     with spread.bringing(spread.ALL):
         number = bursts_in(on)
         before = on.figures()
-        RIG.dut.wire.send(on.seal(START - 1000))
-        on.settle(before, {"late": 1, "XfrmInStateSeqError": 1, "RxLate": 1, "RxSecondTry": 1})
+        with counting("RxSpread", 1):
+            RIG.dut.wire.send(on.seal(START - 1000))
+            on.settle(before, {"late": 1, "XfrmInStateSeqError": 1, "RxLate": 1, "RxSecondTry": 1})
         RIG.dut.wire.send(on.seal(START + number, b"as before"))
         ktap.equal(RIG.sockets.receive(V4), b"as before", "data")
 

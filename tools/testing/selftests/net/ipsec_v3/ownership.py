@@ -95,8 +95,7 @@ def line(kind, suite, shape, encap=False):
 
 def on_the_wire(on, size):
     """The datagram that the Dut sent, decrypted by the peer"""
-    number = packet.UDP if on.encap else on.number
-    data = RIG.dut.wire.receive(number)
+    data = RIG.dut.wire.receive(on.number)
     if on.kind == "ah":
         header, payload, _ = on.sender.open(data, START)
         next_header = packet.split(header)[1]

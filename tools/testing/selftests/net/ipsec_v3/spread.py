@@ -18,7 +18,7 @@ import time
 from lib import busy, change, cryptd, host, impl, ktap, nic, packet, setting, spread
 from lib.faults import one_of
 from lib.line import Line, Rig
-from lib.shape import PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
@@ -81,8 +81,8 @@ def bursts_out(on):
         number += BURST
 
 
-def both_ways(shape, suite):
-    on = line(shape, suite)
+def both_ways(shape, suite, **more):
+    on = line(shape, suite, **more)
     with spread.bringing(spread.ALL):
         with counting("RxSpread", BURST):
             bursts_in(on)
@@ -93,6 +93,39 @@ def both_ways(shape, suite):
 for suite in SUITES:
     for shape in (V4, V6, *TUNNEL):
         ktap.add(f"in order both ways: {suite}, {shape}", both_ways, shape, suite)
+
+
+for shape in (V4, V6, TUNNEL[1]):
+    ktap.add(f"in order both ways, in UDP: {shape}", lambda shape=shape: both_ways(shape, GCM, encap=True))
+for shape in BEET[:2]:
+    ktap.add(f"in order both ways: {shape}", both_ways, shape, GCM)
+
+
+@contextlib.contextmanager
+def gro():
+    """veth uses it for what comes from an end without TSO only."""
+    ends = (RIG.dut.name, "v0", "gro"), (RIG.dut.far, "wire", "tso")
+    for end, value in zip(ends, ("on", "off")):
+        host.ethtool(*end, value)
+    try:
+        yield
+    finally:
+        for end, value in zip(ends, ("off", "on")):
+            host.ethtool(*end, value)
+
+
+def from_gro(shape):
+    """The stack sees none of them before they are decrypted."""
+    on, count = line(shape), BURST * BURSTS
+    with gro(), spread.bringing(spread.ALL), counting("RxSpread", BURST):
+        before = RIG.dut.ip_figure(shape.outer, "InDelivers")
+        bursts_in(on)
+        ktap.equal(RIG.dut.ip_figure(shape.outer, "InDelivers") - before,
+                   count if shape.outer == shape.inner else 0, "packets that the stack has delivered")
+
+
+for shape in (V4, V6, *TUNNEL[:2]):
+    ktap.add(f"what GRO brings is spread, and comes in order: {shape}", from_gro, shape)
 
 
 @ktap.case("spread=0 spreads nothing")

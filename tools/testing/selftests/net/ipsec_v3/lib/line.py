@@ -76,7 +76,7 @@ class Line:
         """more: for the states' lines; rule: for the policies' lines"""
         self.rig, self.dut, self.shape = rig, rig.dut, shape
         self.kind, self.esn, self.start, self.encap = kind, esn, start, encap
-        self.number = packet.AH if kind == "ah" else packet.ESP
+        self.number = packet.UDP if encap else packet.AH if kind == "ah" else packet.ESP
         words = suite.words(ah=True) if kind == "ah" else suite.words()
         self.dut.ip(*shape.lines(words, kind, start, rule, esn=esn, window=window,
                                  encap=(PORT_NATT, PORT_NATT) if encap else None,
@@ -112,7 +112,8 @@ class Line:
         if self.kind == "ah":
             header, payload, seq = self.sender.open(data, near)
             return self.shape.from_dut(packet.split(header)[1], payload), seq
-        payload, next_header, seq = self.sender.open(packet.split(data)[2], near)
+        esp = packet.split(data)[2][8 if self.encap else 0:]
+        payload, next_header, seq = self.sender.open(esp, near)
         return self.shape.from_dut(next_header, payload), seq
 
     def sends(self, number=1, data=None):

@@ -277,6 +277,49 @@ for shape in TUNNEL:
     ktap.add(f"a lane is taken home when its CPU has no time at all: {shape}", taken_home, shape)
 
 
+def came_out(on):
+    """(data, number) of what the SA has sent by now"""
+    found = []
+    while data := RIG.dut.wire.next(0.001):
+        if packet.split(data)[1] == on.number:
+            found.append(on.opened(data, START))
+    return found
+
+
+def beside(shape):
+    """The lane of a flood is always full, as its CPU has little time.  What another SA has there, as three
+    are a crowd, arrives all the same before the flood ends, in order and in both directions."""
+    other = line(V6)
+    flood = Flood(line(shape))
+    RIG.dut.ip(*V6.lines(other.peer.suite.words(), start=START, esn=True, window=4096)[2:])
+
+    def arrive(take, wanted, what):
+        found, until = [], time.monotonic() + 60
+        while len(found) < len(wanted) and time.monotonic() < until:
+            flood.spread(100)
+            found += take()
+        ktap.equal(found, wanted, what)
+
+    with spread.bringing(), setting.of(MAX_BACKLOG, 100000), spread.LaterHog() as hog:	# the core drops nothing
+        ktap.check(flood.until(bool), "nothing was spread")
+        hog.go()
+        for number in range(1, 13, 3):
+            sent = [os.urandom(50) for _ in range(3)]
+            for n, data in enumerate(sent, START + number):
+                RIG.dut.wire.send(other.seal(n, data))
+            arrive(lambda: RIG.sockets.waiting(V6), sent, "data received")
+            for data in sent:
+                RIG.sockets.send(V6, data)
+            arrive(lambda: came_out(other), [(data, n) for n, data in enumerate(sent, START + number)],
+                   "data and numbers sent")
+    flood.check()
+
+
+for _s, shape in enumerate((V4, TUNNEL[0])):
+    if one_of(2, _s):
+        ktap.add(f"a flood of one SA holds up no other: {shape}", beside, shape)
+
+
 def trickle(shape):
     """One by one, too few for a crowd, too many for a quiet tenth of a second"""
     on = line(shape)

@@ -862,16 +862,24 @@ def alone():
     ktap.equal(spread.parameter("spread_cpus"), spread.ALL, "spread_cpus")
 
 
-@ktap.case("a CPU goes offline and comes back")
-def offline():
-    on = line(V4)
+def offline(shape):
+    """Again and again, with packets of a flood in its queues"""
+    path = f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online"
+    flood = Flood(line(shape))
     with spread.bringing():
-        number = bursts_in(on)
-        with setting.of(f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online", 0):
-            number = bursts_in(on, number)
-        time.sleep(0.1)
-        with counting("RxSpread", BURST):
-            bursts_in(on, number)
+        ktap.check(flood.until(bool), "nothing was spread")
+        toggle = f"for n in 1 2 3 4 5; do echo 0 > {path} && echo 1 > {path} || exit 1; done"
+        with subprocess.Popen(["sh", "-c", toggle]) as process:
+            while process.poll() is None:
+                flood.spread(50)
+        ktap.equal(process.returncode, 0, "status of what takes it away and gives it back")
+        flood.check()
+        ktap.check(flood.until(bool), "nothing was spread when it was back")
+    flood.check()
+
+
+for shape in (V4, TUNNEL[0]):
+    ktap.add(f"a CPU goes offline and comes back in a flood: {shape}", offline, shape)
 
 
 @ktap.case("what finishes later finishes in order")

@@ -15,11 +15,12 @@ import struct
 import subprocess
 import time
 
-from lib import busy, change, cryptd, host, impl, ktap, nic, packet, setting, spread
+from lib import busy, change, cryptd, flaky, host, impl, ktap, nic, packet, setting, spread
 from lib.faults import one_of
 from lib.line import Line, Rig
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.tun import Tun
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 RIG = Rig()
@@ -46,11 +47,11 @@ def line(shape, suite=GCM, window=4096, rig=RIG, **more):
 
 
 @contextlib.contextmanager
-def counting(name, least):
+def counting(name, least, rig=RIG):
     """So many packets more went through a lane."""
-    before = RIG.dut.counters().get(name, 0)
+    before = rig.dut.counters().get(name, 0)
     yield
-    found = RIG.dut.counters().get(name, 0) - before
+    found = rig.dut.counters().get(name, 0) - before
     ktap.check(found >= least, f"{name} is {found}, not {least}")
 
 
@@ -767,6 +768,112 @@ def stopped_for_good():
         ktap.equal(dut.counters()["XfrmOutStateProtoError"], waiting, "XfrmOutStateProtoError")
 
 
+# -- what a stopped device keeps in a lane goes with what goes -----------------
+
+def state_goes(dut, _):
+    """They were encrypted for somebody who may take them: they leave when the device goes on."""
+    dut.ip("xfrm state flush")
+    setting.write(f"{nic.PARAMETERS}/stopped", 0)
+    leave_in_order(dut, BURST)
+
+
+def device_goes(dut, waiting):
+    ktap.equal(impl.modprobe("-r", "ipsec_v3_nic"), "", "removing the device")
+    ktap.equal([dut.counters().get(name) for name in ("TxDevice", "XfrmOutStateProtoError")],
+               [waiting, waiting], "TxDevice, XfrmOutStateProtoError")
+    dut.flush()
+
+
+def goes_before_stopped(action):
+    encrypted_for_device()
+    RIG.dut.flush()		# or the case before would hold the module
+    RIG.sockets.drain()
+    with before_nic() as (dut, send):
+        leave_in_order(dut, BURST)
+        setting.write(f"{nic.PARAMETERS}/stopped", 1)	# until it is loaded again
+        action(dut, in_lane(dut, lambda: send(BURST)))
+        busy.let_go()
+
+
+for name, action in (("the SA is deleted", state_goes), ("it is removed", device_goes)):
+    ktap.add(f"a device that is stopped, and {name} while packets wait", goes_before_stopped, action)
+
+
+@ktap.case("a device that is stopped, and its namespace ends while forwarded packets wait")
+def netns_goes():
+    """They hold no socket, which would hold the namespace.  When that has ended the device is where it came
+    from."""
+    encrypted_for_device()
+    RIG.dut.flush()
+    RIG.sockets.drain()
+    with before_nic() as (dut, _):
+        leave_in_order(dut, BURST)
+        whole = Whole(dut, nic.HERE, nic.THERE, START)
+        whole.send(BURST)		# the lane opens
+        setting.write(f"{nic.PARAMETERS}/stopped", 1)
+        in_lane(dut, lambda: whole.send(BURST))
+        Tun.close(whole)		# its routes go with the namespace
+        dut.close()
+        ktap.wait_for(lambda: os.path.exists(f"/sys/class/net/{nic.DEVICE}"), "the namespace has ended", 60)
+        busy.let_go()
+
+
+@contextlib.contextmanager
+def elsewhere():
+    other = host.Host("other")
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def move(device, dut, other):
+    """To another namespace, and up there"""
+    dut.ip(f"link set {device} netns {other.name}")
+    other.ip(f"link set {device} up")
+
+
+@ktap.case("TxDevice: a device that is stopped goes to another namespace with packets in a lane")
+def moved_stopped():
+    """None of them leaves there."""
+    encrypted_for_device()
+    with before_nic() as (dut, send), elsewhere() as other:
+        for _ in range(3):	# a lane that has been quiet for long comes home, and closes
+            time.sleep(0.15)
+            send(1)
+        leave_in_order(dut, BURST + 3)
+        with spread.LaterHog() as hog:
+            send(BURST)		# it opens
+            setting.write(f"{nic.PARAMETERS}/stopped", 1)
+            waiting = in_lane(dut, lambda: send(BURST))
+            hog.go()		# or all would be dropped while the device is down
+            move(nic.DEVICE, dut, other)
+            setting.write(f"{nic.PARAMETERS}/stopped", 0)
+        ktap.wait_for(lambda: dut.counters().get("TxDevice") == waiting, "all are dropped")
+        ktap.equal(dut.counters()["XfrmOutStateProtoError"], waiting, "XfrmOutStateProtoError")
+
+
+@ktap.case("RxDevice: a device goes to another namespace with packets in a lane")
+def moved():
+    """None of them arrives in the one that it has left.  A cipher that is late keeps them: whoever moves
+    a device waits for work of the CPU that delivers."""
+    rig = Rig()
+    with flaky.loaded(), elsewhere() as other, spread.bringing():
+        rig.start(name="moved")
+        try:
+            on = line(V4, rig=rig)
+            number = bursts_in(on)
+            before = on.figures()
+            flaky.set_to(late_ms=5000)	# not before the action on the slowest of machines
+            with counting("RxSpread", 1, rig):
+                burst(on, number)
+            move("v0", rig.dut, other)
+            ktap.equal(on.since(before).get("packets", 0), 0, "packets that are through already")
+            on.settle(before, {"RxDevice": BURST})
+        finally:
+            rig.stop()
+
+
 def burst(on, number):
     for n in range(BURST):
         on.dut.wire.send(on.seal(START + number + n))
@@ -825,7 +932,7 @@ def flow_full(shape):
 
 
 def down(dut, device):
-    """Faster than ip: the kernel leaves others a part of each second, whatever Hog says."""
+    """Faster than ip: the kernel leaves others a part of each second."""
     with dut.inside(), socket.socket() as sock:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", device.encode(), 0))
 
@@ -837,9 +944,10 @@ def device_gone(shape):
     try:
         on = line(shape, rig=rig)
         with spread.bringing():
-            number = bursts_in(on)
-            before, dropped = on.figures(), on.dut.dropped("v0")
-            with spread.Hog():
+            with spread.LaterHog() as hog:	# a lane that has been quiet for long comes home
+                number = bursts_in(on)
+                before, dropped = on.figures(), on.dut.dropped("v0")
+                hog.go()
                 burst(on, number)
                 down(rig.dut, "v0")
             if not either(on, before, dropped, "RxDevice"):

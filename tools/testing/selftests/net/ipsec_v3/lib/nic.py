@@ -40,6 +40,7 @@ def decrypted(seq, inner, next_header, pad_length=None):
 class Nic(host.Host):
     def __init__(self):
         super().__init__("nic")
+        self.sockets = []
         host.ip("link", "set", DEVICE, "netns", self.name)
         self.ip(f"addr add {HERE}/24 dev {DEVICE}", f"link set {DEVICE} up",
                 f"neigh add {THERE} lladdr 00:11:22:33:44:55 dev {DEVICE}")
@@ -49,8 +50,19 @@ class Nic(host.Host):
         self.socket.bind((DEVICE, 3))
         self.socket.settimeout(3)
 
+    def udp(self, *arguments, **more):
+        """Closed with the host at the latest, whose namespace it holds"""
+        self.sockets.append(super().udp(*arguments, **more))
+        return self.sockets[-1]
+
     def close(self):
-        self.socket.close()
+        """Once: a test may have done it already."""
+        if self.sockets is None:
+            return
+        self.flush()
+        for sock in (self.socket, *self.sockets):
+            sock.close()
+        self.sockets = None
         super().close()
 
     def write(self, data, virtio=bytes(10)):
@@ -96,6 +108,5 @@ def plugged():
     try:
         yield dut
     finally:
-        dut.flush()
         dut.close()
         ktap.wait_for(lambda: not impl.modprobe("-r", "ipsec_v3_nic"), "it unloads", 60)

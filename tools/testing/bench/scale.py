@@ -201,6 +201,17 @@ def seen_rate(socks, what, size, count):
     sys.exit(f"bench: the end of {TRIES} bursts got lost")
 
 
+def seen(tap):
+    """The numbers of the packets, markers left out; ends when none comes any more"""
+    while True:
+        try:
+            packet = tap.recv(2048)
+        except socket.timeout:
+            return
+        if packet[9] == socket.IPPROTO_UDP and packet[1] != TOS:
+            yield struct.unpack_from("!I", packet, 28)[0]
+
+
 def late(socks, size):
     """packets that come after a younger one of their flow"""
     with rig.inside("gw2"):
@@ -208,19 +219,18 @@ def late(socks, size):
     with tap:
         tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
         tap.bind(("l1", 0x800))
+        before = arrived()
         burst(socks, size)
         tap.settimeout(3)
-        youngest, found = [-1] * FLOWS, 0
-        while True:
-            try:
-                packet = tap.recv(2048)
-            except socket.timeout:
-                return found
-            if packet[9] != socket.IPPROTO_UDP or packet[1] == TOS:
-                continue
-            number = struct.unpack_from("!I", packet, 28)[0]
-            found += number < youngest[number % FLOWS]
-            youngest[number % FLOWS] = max(number, youngest[number % FLOWS])
+        numbers = list(seen(tap))
+    got = arrived() - before
+    if not numbers or len(numbers) != got:	# or "none is late" would say nothing
+        sys.exit(f"bench: of {got} packets that arrived the tap saw {len(numbers)}")
+    youngest, found = [-1] * FLOWS, 0
+    for number in numbers:
+        found += number < youngest[number % FLOWS]
+        youngest[number % FLOWS] = max(number, youngest[number % FLOWS])
+    return found
 
 
 def measure(what, impl, size):

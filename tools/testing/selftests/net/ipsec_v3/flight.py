@@ -13,9 +13,8 @@ import subprocess
 
 from lib import busy, change, flaky, host, ktap, packet
 from lib.busy import gone_in_flight, let_go
-from lib.faults import RIG, START, V4, V6, flows, line, one_of
+from lib.faults import RIG, START, SUITES, V4, V6, flows, line, one_of
 from lib.shape import TUNNEL
-from lib.suite import GCM, Combined
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
@@ -39,7 +38,7 @@ for _k, _kind in enumerate(busy.KINDS):
 
 @contextlib.contextmanager
 def unreliable():
-    """While it is there a new SA with AES-GCM gets it."""
+    """While it is there a new SA with AES-GCM, or AH with HMAC-SHA-256, gets it."""
     with flaky.loaded():
         try:
             yield
@@ -49,10 +48,10 @@ def unreliable():
             RIG.sockets.drain()
 
 
-def not_taken(shape, error, rx, tx):
+def not_taken(kind, shape, error, rx, tx):
     """Each packet is dropped and named, and the next is as good as any."""
     with unreliable():
-        on = line(shape, window=4096)
+        on = line(shape, kind, window=4096)
         before = on.figures()
         flaky.set_to(error=error)
         for n in range(1, 11):
@@ -91,18 +90,12 @@ def gives_out():
 LATE_MS = 3000		# what is sent is under way longer than it takes to delete a device
 
 
-def late():
-    """From now on, and for new SAs: one before, as the kernel tests the cipher first"""
-    line()
-    flaky.set_to(late_ms=LATE_MS)
-
-
 @ktap.case("cipher: late, the VTI device goes that the packets are for")
 def vti_goes():
     """It waits for them: the core gives them to it without looking whether it is still there."""
     dut, mark = RIG.dut, "mark 7 mask 0xffffffff"
     with unreliable():
-        late()
+        flaky.set_to(late_ms=LATE_MS)
         on = line(TUNNEL[0], more=mark)
         dut.ip(f"link add vti7 type vti local {V4.here} remote {V4.there} key 7", "link set vti7 up")
         for n in range(1, 11):
@@ -118,7 +111,7 @@ def vti_goes():
 def source_goes():
     """Likewise: netfilter asks for its name when they are sent on."""
     with unreliable():
-        late()
+        flaky.set_to(late_ms=LATE_MS)
         whole = Whole(RIG.dut, V4.here, V4.there, START)
         whole.send()
         whole.close()
@@ -127,12 +120,12 @@ def source_goes():
     flows()
 
 
-def finished_late(shape, error, wanted):
+def finished_late(kind, shape, error, wanted):
     """The same verdicts when they come later"""
     with unreliable():
         # before the SA: what has been seen to be late is not offloaded
         flaky.set_to(late_ms=20, late_error=error)
-        on = line(shape, window=4096)
+        on = line(shape, kind, window=4096)
         before = on.figures()
         for n in range(1, 11):
             RIG.dut.wire.send(on.seal(START + n))
@@ -144,18 +137,18 @@ def finished_late(shape, error, wanted):
             on.settle(before, {"TxCrypto": 10, "XfrmOutStateProtoError": 10}, 30)
         else:
             for _ in range(10):
-                on.opened(RIG.dut.wire.receive(packet.ESP), START)
+                on.opened(RIG.dut.wire.receive(on.number), START)
         flaky.set_to(late_ms=-1, late_error=0)
         RIG.sockets.drain()
         on.accepts(START + 11)
         on.sends(11)
 
 
-def gone_before_late(shape, action):
+def gone_before_late(kind, shape, action):
     """The SA, or all of it, is gone when the cipher finishes."""
     with unreliable():
         flaky.set_to(late_ms=-1)
-        it = busy.Busy(Combined(GCM), "esp", shape)
+        it = busy.Busy(SUITES[kind](), kind, shape)
         try:
             # not before the action on the slowest of machines
             flaky.set_to(late_ms=5000)
@@ -170,24 +163,30 @@ def gone_before_late(shape, action):
     flows()
 
 
-for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
-    for _n, (_error, _rx, _tx) in enumerate((
+def cipher(kind, k, shape, s):
+    """The cases of one kind in one shape; k, s: their places"""
+    for n, (error, rx, tx) in enumerate((
             (errno.EIO, "RxCrypto", "TxCrypto"), (errno.EINVAL, "RxCrypto", "TxCrypto"),
             (errno.EBUSY, "RxCrypto", "TxBusy"), (errno.ENOSPC, "RxCrypto", "TxBusy"),
             (errno.ENOMEM, "RxNoMemory", "TxNoMemory"))):
-        if one_of(3, _s, _n):
-            ktap.add(f"cipher: does not take it, {errno.errorcode[_error]}, {_shape}",
-                     not_taken, _shape, _error, _rx, _tx)
-    if one_of(3, _s):
-        ktap.add(f"cipher: late, {_shape}", finished_late, _shape, 0, {"packets": 10})
-        ktap.add(f"cipher: late and in vain, {_shape}", finished_late, _shape, errno.EIO,
+        if one_of(3, k, s, n):
+            ktap.add(f"cipher: does not take it, {errno.errorcode[error]}, {kind} {shape}",
+                     not_taken, kind, shape, error, rx, tx)
+    if one_of(3, k, s):
+        ktap.add(f"cipher: late, {kind} {shape}", finished_late, kind, shape, 0, {"packets": 10})
+        ktap.add(f"cipher: late and in vain, {kind} {shape}", finished_late, kind, shape, errno.EIO,
                  {"RxCrypto": 10, "XfrmInStateProtoError": 10})
-    for _n, (_name, _action) in enumerate((
+    for n, (name, action) in enumerate((
             ("the SAs are flushed", lambda it: it.rig.dut.flush()),
             ("the device goes", lambda it: it.rig.dut.ip("link del v0")),
             ("the namespace goes", lambda it: it.stop()))):
-        if one_of(3, _s, _n):
-            ktap.add(f"cipher: late, {_name}, {_shape}", gone_before_late, _shape, _action)
+        if one_of(3, k, s, n):
+            ktap.add(f"cipher: late, {name}, {kind} {shape}", gone_before_late, kind, shape, action)
+
+
+for _k, _kind in enumerate(SUITES):
+    for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
+        cipher(_kind, _k, _shape, _s)
 
 ktap.CASE_SECONDS = 600
 ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

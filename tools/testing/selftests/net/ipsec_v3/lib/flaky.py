@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""AES-GCM that fails on demand, or is late: a module in ../modules.
+"""AES-GCM and HMAC-SHA-256 that fail on demand, or are late: a module in ../modules.
 
-	with flaky.loaded():		# new SAs with AES-GCM get it
+	with flaky.loaded():		# new SAs with AES-GCM, and with AH, get them
 		flaky.set_to(late_ms=300)
 		...
 		flush()			# it is unloaded at the end
@@ -9,7 +9,7 @@
 
 import contextlib
 
-from . import impl, ktap
+from . import cryptd, impl, ktap
 
 PARAMETERS = "/sys/module/ipsec_v3_flaky/parameters"
 
@@ -24,11 +24,18 @@ def reset():
     set_to(error=0, first=0, late_ms=-1, late_error=0)
 
 
+def tested():
+    found = [a["selftest"] for a in cryptd.listed() if a["driver"].startswith("flaky-")]
+    return found == ["passed"] * 2
+
+
 @contextlib.contextmanager
 def loaded():
     if impl.modprobe("ipsec_v3_flaky"):
         raise ktap.Skip("there is no ipsec_v3_flaky, which tools/testing/vm/run builds")
     reset()
+    # the kernel tests what is new, and would take what it is told below for a mistake
+    ktap.wait_for(tested, "its algorithms pass the kernel's tests", 60)
     try:
         yield
     finally:

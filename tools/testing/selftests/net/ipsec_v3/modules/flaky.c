@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A cipher that fails on demand: AES-GCM for ESP, by way of the best synchronous
- * one, but with the answers that its module parameters ask for. While it is loaded
- * it is the one that an SA gets.
+ * Algorithms that fail on demand: AES-GCM for ESP and HMAC-SHA-256 for AH, by way of the
+ * best synchronous ones, but with the answers that the module parameters ask for. While
+ * it is loaded they are those that an SA gets. AH asks for whole digests only, so that
+ * the pieces of one never fail.
  */
 #include <crypto/internal/aead.h>
+#include <crypto/internal/hash.h>
+#include <crypto/sha2.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
 #define FLAKY_NAME	"rfc4106(gcm(aes))"
+#define FLAKY_HASH	"hmac(sha256)"
 
 static int flaky_error;
 module_param_named(error, flaky_error, int, 0644);
@@ -27,18 +31,55 @@ static int flaky_late_error;
 module_param_named(late_error, flaky_late_error, int, 0644);
 MODULE_PARM_DESC(late_error, "errno of requests that are finished late, 0 does the work");
 
+/* a request that somebody asked for */
+struct flaky_job {
+	struct delayed_work work;
+	void *outer;
+	int (*run)(void *outer);
+	void (*complete)(void *outer, int err);
+};
+
+static void flaky_work(struct work_struct *work)
+{
+	struct flaky_job *job = container_of(to_delayed_work(work), struct flaky_job, work);
+	int err = -READ_ONCE(flaky_late_error);
+
+	local_bh_disable();
+	if (!err)
+		err = job->run(job->outer);
+	job->complete(job->outer, err);
+	local_bh_enable();
+}
+
+static int flaky_take(struct flaky_job *job, void *outer, int (*run)(void *outer),
+		      void (*complete)(void *outer, int err))
+{
+	int error = READ_ONCE(flaky_error), late = READ_ONCE(flaky_late_ms);
+
+	if (error && flaky_first-- <= 0)
+		return -error;
+	if (late < 0)
+		return run(outer);
+	job->outer = outer;
+	job->run = run;
+	job->complete = complete;
+	INIT_DELAYED_WORK(&job->work, flaky_work);
+	schedule_delayed_work(&job->work, msecs_to_jiffies(late));
+	return -EINPROGRESS;
+}
+
+/* -- AES-GCM */
+
 struct flaky_ctx {
 	struct crypto_aead *inner;
 };
 
 struct flaky_request {
-	struct delayed_work work;
-	struct aead_request *outer;
-	int (*run)(struct aead_request *req);
+	struct flaky_job job;
 	struct aead_request inner;	/* the inner cipher's own part follows */
 };
 
-static int flaky_do(struct aead_request *req)
+static struct aead_request *flaky_inner(struct aead_request *req)
 {
 	struct flaky_ctx *ctx = crypto_aead_ctx(crypto_aead_reqtfm(req));
 	struct flaky_request *flaky = aead_request_ctx(req);
@@ -47,46 +88,36 @@ static int flaky_do(struct aead_request *req)
 	aead_request_set_callback(&flaky->inner, 0, NULL, NULL);
 	aead_request_set_crypt(&flaky->inner, req->src, req->dst, req->cryptlen, req->iv);
 	aead_request_set_ad(&flaky->inner, req->assoclen);
-	return flaky->run(&flaky->inner);
+	return &flaky->inner;
 }
 
-static void flaky_work(struct work_struct *work)
+static int flaky_encrypt_now(void *outer)
 {
-	struct flaky_request *flaky = container_of(to_delayed_work(work),
-						   struct flaky_request, work);
-	int err = -READ_ONCE(flaky_late_error);
-
-	local_bh_disable();
-	if (!err)
-		err = flaky_do(flaky->outer);
-	aead_request_complete(flaky->outer, err);
-	local_bh_enable();
+	return crypto_aead_encrypt(flaky_inner(outer));
 }
 
-static int flaky_take(struct aead_request *req, int (*run)(struct aead_request *req))
+static int flaky_decrypt_now(void *outer)
 {
-	struct flaky_request *flaky = aead_request_ctx(req);
-	int error = READ_ONCE(flaky_error), late = READ_ONCE(flaky_late_ms);
+	return crypto_aead_decrypt(flaky_inner(outer));
+}
 
-	if (error && flaky_first-- <= 0)
-		return -error;
-	flaky->run = run;
-	if (late < 0)
-		return flaky_do(req);
-	flaky->outer = req;
-	INIT_DELAYED_WORK(&flaky->work, flaky_work);
-	schedule_delayed_work(&flaky->work, msecs_to_jiffies(late));
-	return -EINPROGRESS;
+static void flaky_aead_complete(void *outer, int err)
+{
+	aead_request_complete(outer, err);
 }
 
 static int flaky_encrypt(struct aead_request *req)
 {
-	return flaky_take(req, crypto_aead_encrypt);
+	struct flaky_request *flaky = aead_request_ctx(req);
+
+	return flaky_take(&flaky->job, req, flaky_encrypt_now, flaky_aead_complete);
 }
 
 static int flaky_decrypt(struct aead_request *req)
 {
-	return flaky_take(req, crypto_aead_decrypt);
+	struct flaky_request *flaky = aead_request_ctx(req);
+
+	return flaky_take(&flaky->job, req, flaky_decrypt_now, flaky_aead_complete);
 }
 
 static int flaky_setkey(struct crypto_aead *tfm, const u8 *key, unsigned int keylen)
@@ -143,17 +174,146 @@ static struct aead_alg flaky_alg = {
 	},
 };
 
+/* -- HMAC-SHA-256 */
+
+struct flaky_hash_ctx {
+	struct crypto_ahash *inner;
+};
+
+struct flaky_hash_request {
+	struct flaky_job job;
+	struct ahash_request inner;	/* the inner hash's own part follows */
+};
+
+static struct ahash_request *flaky_hash_inner(struct ahash_request *req)
+{
+	struct flaky_hash_ctx *ctx = crypto_ahash_ctx(crypto_ahash_reqtfm(req));
+	struct flaky_hash_request *flaky = ahash_request_ctx(req);
+
+	ahash_request_set_tfm(&flaky->inner, ctx->inner);
+	ahash_request_set_callback(&flaky->inner, 0, NULL, NULL);
+	ahash_request_set_crypt(&flaky->inner, req->src, req->result, req->nbytes);
+	return &flaky->inner;
+}
+
+static int flaky_hash_start(struct ahash_request *req)
+{
+	return crypto_ahash_init(flaky_hash_inner(req));
+}
+
+static int flaky_hash_update(struct ahash_request *req)
+{
+	return crypto_ahash_update(flaky_hash_inner(req));
+}
+
+static int flaky_hash_final(struct ahash_request *req)
+{
+	return crypto_ahash_final(flaky_hash_inner(req));
+}
+
+static int flaky_hash_finup(struct ahash_request *req)
+{
+	return crypto_ahash_finup(flaky_hash_inner(req));
+}
+
+static int flaky_hash_export(struct ahash_request *req, void *out)
+{
+	return crypto_ahash_export(flaky_hash_inner(req), out);
+}
+
+static int flaky_hash_import(struct ahash_request *req, const void *in)
+{
+	return crypto_ahash_import(flaky_hash_inner(req), in);
+}
+
+static int flaky_digest_now(void *outer)
+{
+	return crypto_ahash_digest(flaky_hash_inner(outer));
+}
+
+static void flaky_hash_complete(void *outer, int err)
+{
+	ahash_request_complete(outer, err);
+}
+
+static int flaky_hash_digest(struct ahash_request *req)
+{
+	struct flaky_hash_request *flaky = ahash_request_ctx(req);
+
+	return flaky_take(&flaky->job, req, flaky_digest_now, flaky_hash_complete);
+}
+
+static int flaky_hash_setkey(struct crypto_ahash *tfm, const u8 *key, unsigned int keylen)
+{
+	struct flaky_hash_ctx *ctx = crypto_ahash_ctx(tfm);
+
+	return crypto_ahash_setkey(ctx->inner, key, keylen);
+}
+
+static int flaky_hash_init(struct crypto_ahash *tfm)
+{
+	struct flaky_hash_ctx *ctx = crypto_ahash_ctx(tfm);
+
+	ctx->inner = crypto_alloc_ahash(FLAKY_HASH, 0, CRYPTO_ALG_ASYNC);
+	if (IS_ERR(ctx->inner))
+		return PTR_ERR(ctx->inner);
+	crypto_ahash_set_reqsize(tfm, sizeof(struct flaky_hash_request) +
+				 crypto_ahash_reqsize(ctx->inner));
+	return 0;
+}
+
+static void flaky_hash_exit(struct crypto_ahash *tfm)
+{
+	struct flaky_hash_ctx *ctx = crypto_ahash_ctx(tfm);
+
+	crypto_free_ahash(ctx->inner);
+}
+
+static struct ahash_alg flaky_hash_alg = {
+	.init_tfm	= flaky_hash_init,
+	.exit_tfm	= flaky_hash_exit,
+	.init		= flaky_hash_start,
+	.update		= flaky_hash_update,
+	.final		= flaky_hash_final,
+	.finup		= flaky_hash_finup,
+	.digest		= flaky_hash_digest,
+	.export		= flaky_hash_export,
+	.import		= flaky_hash_import,
+	.setkey		= flaky_hash_setkey,
+	.halg = {
+		.digestsize	= SHA256_DIGEST_SIZE,
+		.statesize	= sizeof(struct sha256_state),
+		.base = {
+			.cra_name		= FLAKY_HASH,
+			.cra_driver_name	= "flaky-hmac-sha256",
+			.cra_priority		= 100001,
+			.cra_flags		= CRYPTO_ALG_ASYNC,
+			.cra_blocksize		= SHA256_BLOCK_SIZE,
+			.cra_ctxsize		= sizeof(struct flaky_hash_ctx),
+			.cra_module		= THIS_MODULE,
+		},
+	},
+};
+
 static int __init flaky_module_init(void)
 {
-	return crypto_register_aead(&flaky_alg);
+	int err = crypto_register_aead(&flaky_alg);
+
+	if (err)
+		return err;
+	err = crypto_register_ahash(&flaky_hash_alg);
+	if (err)
+		crypto_unregister_aead(&flaky_alg);
+	return err;
 }
 
 static void __exit flaky_module_exit(void)
 {
+	crypto_unregister_ahash(&flaky_hash_alg);
 	crypto_unregister_aead(&flaky_alg);
 }
 
 module_init(flaky_module_init);
 module_exit(flaky_module_exit);
-MODULE_DESCRIPTION("AES-GCM for ESP that fails on demand, for tests");
+MODULE_DESCRIPTION("AES-GCM and HMAC-SHA-256 that fail on demand, for tests");
 MODULE_LICENSE("GPL");

@@ -46,6 +46,7 @@ MARKERS = 8
 TRIES = 5			# of a burst whose markers all got lost
 TOS = 0x20			# of a marker
 SINK = "10.0.1.2"
+ETH_ALL, ETH_IP = 3, 0x800
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_TIMESTAMPNS = 32, 33, 35
 PLUG = "ip netns exec {} tc qdisc {} dev r0 root plug {}"
 SOURCES = {"src": "10.0.0", "src2": "10.0.3"}	# and their networks
@@ -205,20 +206,21 @@ def seen(tap):
     """The numbers of the packets, markers left out; ends when none comes any more"""
     while True:
         try:
-            packet = tap.recv(2048)
+            packet, origin = tap.recvfrom(2048)
         except socket.timeout:
             return
-        if packet[9] == socket.IPPROTO_UDP and packet[1] != TOS:
+        if origin[1] == ETH_IP and packet[9] == socket.IPPROTO_UDP and packet[1] != TOS:
             yield struct.unpack_from("!I", packet, 28)[0]
 
 
 def late(socks, size):
     """packets that come after a younger one of their flow"""
     with rig.inside("gw2"):
-        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800))
+        # one for IPv4 alone would come behind the rule that throws them away
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_ALL))
     with tap:
         tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 28)
-        tap.bind(("l1", 0x800))
+        tap.bind(("l1", ETH_ALL))
         before = arrived()
         burst(socks, size)
         tap.settimeout(3)

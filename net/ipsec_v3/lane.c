@@ -201,6 +201,8 @@ static enum hrtimer_restart lane_later(struct hrtimer *timer)
 	list_splice_tail_init(&hand->refused, &hand->lanes);
 	spin_unlock(&hand->lock);
 	lane_queue_on(hand->poll.cpu, &hand->work);
+	/* as lanes at home may be among them */
+	ipsec_poll_call(&hand->poll);
 	return HRTIMER_NORESTART;
 }
 
@@ -500,9 +502,12 @@ static bool lane_turn(struct ipsec_lane *lane, int cpu)
 	return lane_deliver(lane, cpu) || worked;
 }
 
+/* The softirq brings as many packets to a lane at home as it delivers in LANE_ROUNDS, in turn with
+ * them, so that there it would never be empty.
+ */
 static void lane_serve(struct ipsec_lane *lane, int cpu)
 {
-	unsigned int rounds = LANE_ROUNDS;
+	unsigned int rounds = LANE_ROUNDS << READ_ONCE(lane->at_home);
 
 	while (lane_turn(lane, cpu) && --rounds)
 		;

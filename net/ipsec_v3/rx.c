@@ -208,18 +208,19 @@ static int rx_close(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 	return rx_consume(skb);
 }
 
-/* Would the core mistake the device for that of an XFRM interface? */
-static bool rx_mistaken(const struct xfrm_state *x)
+/* Would the core mistake the XFRM or VTI interface that takes the packet for its device? */
+static bool rx_mistaken(const struct xfrm_state *x, struct sk_buff *skb)
 {
-	return !IPSEC_INPUT_KEEPS_DEVICE && (x->if_id || ipsec_external_any());
+	return !IPSEC_INPUT_KEEPS_DEVICE &&
+	       (XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 || x->if_id || ipsec_external_any());
 }
 
 /* Did the packet's device leave the namespace while it waited, or would the core mistake an
  * interface for it? It does not go on then.
  */
-static bool rx_device_gone(struct xfrm_state *x, const struct sk_buff *skb, int nexthdr)
+static bool rx_device_gone(struct xfrm_state *x, struct sk_buff *skb, int nexthdr)
 {
-	return !net_eq(dev_net(skb->dev), xs_net(x)) || (nexthdr >= 0 && rx_mistaken(x));
+	return !net_eq(dev_net(skb->dev), xs_net(x)) || (nexthdr >= 0 && rx_mistaken(x, skb));
 }
 
 static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
@@ -296,8 +297,7 @@ const struct ipsec_lane_job ipsec_rx_job = {
 static bool rx_may_wait(const struct xfrm_state *x, struct sk_buff *skb)
 {
 	return IPSEC_INPUT_KEEPS_DEVICE ||
-	       (!XFRM_TUNNEL_SKB_CB(skb)->tunnel.ip4 && skb_sec_path(skb)->len == 1 &&
-		!rx_mistaken(x));
+	       (skb_sec_path(skb)->len == 1 && !rx_mistaken(x, skb));
 }
 
 static int rx_on_the_spot(struct ipsec_sa *sa, struct sk_buff *skb)

@@ -121,6 +121,20 @@ static void lane_queue_on(int cpu, struct work_struct *work)
 	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
 }
 
+/* A lane at home is served in the softirq that brings its packets: where that takes all of the
+ * CPU's time, nothing else would get any.
+ */
+static void lane_call_hand(struct lane_hand *hand, bool at_home)
+{
+	if (!at_home) {
+		lane_queue_on(hand->poll.cpu, &hand->work);
+		return;
+	}
+	local_bh_disable();
+	ipsec_poll_call(&hand->poll);
+	local_bh_enable();
+}
+
 /* Puts the lane into a list of that hand, if its CPU is still the one that delivers. Who leaves
  * the lane to another CPU says so first, and then looks into this list: one of the two sees the
  * other.
@@ -165,20 +179,6 @@ static bool lane_unlist(struct ipsec_lane *lane, int cpu)
 	return listed;
 }
 
-/* A lane at home is served in the softirq that brings its packets: where that takes all of the
- * CPU's time, nothing else would get any.
- */
-static void lane_call_hand(struct lane_hand *hand, bool at_home)
-{
-	if (!at_home) {
-		lane_queue_on(hand->poll.cpu, &hand->work);
-		return;
-	}
-	local_bh_disable();
-	ipsec_poll_call(&hand->poll);
-	local_bh_enable();
-}
-
 /* Tells the hand of the CPU that delivers; @later: it looks after a while, as the oldest packet
  * was refused. The caller has set @lane->awake, and holds RCU.
  */
@@ -196,13 +196,17 @@ static void lane_wake(struct ipsec_lane *lane, bool later)
 static enum hrtimer_restart lane_later(struct hrtimer *timer)
 {
 	struct lane_hand *hand = container_of(timer, struct lane_hand, later);
+	struct ipsec_lane *lane;
+	bool at_home = false;
 
 	spin_lock(&hand->lock);
+	list_for_each_entry(lane, &hand->refused, served)
+		at_home |= READ_ONCE(lane->at_home);
 	list_splice_tail_init(&hand->refused, &hand->lanes);
 	spin_unlock(&hand->lock);
-	lane_queue_on(hand->poll.cpu, &hand->work);
-	/* as lanes at home may be among them */
-	ipsec_poll_call(&hand->poll);
+	lane_call_hand(hand, false);
+	if (at_home)
+		lane_call_hand(hand, true);
 	return HRTIMER_NORESTART;
 }
 

@@ -766,7 +766,8 @@ static noinline bool lane_is_closed(struct ipsec_lane *lane)
 	if (!lane_is_home(lane, raw_smp_processor_id()) || READ_ONCE(lane->count))
 		return false;
 	spin_lock_bh(&lane->lock);
-	closed = lane->open && lane_is_home(lane, smp_processor_id()) && !lane->count && !lane->gated;
+	closed = lane->open && !lane->count && !lane->gated &&
+		 lane_is_home(lane, smp_processor_id());
 	if (closed) {
 		ipsec_pace_restart(&lane->pace, READ_ONCE(lane->pace.total));
 		lane->leaving = false;

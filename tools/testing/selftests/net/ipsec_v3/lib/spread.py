@@ -68,10 +68,11 @@ def release():
 
 @contextlib.contextmanager
 def unfair():
-    """Nor does a server leave them one, which kernels since 6.12 have besides the throttle."""
+    """Nor does a server leave them more than a tick, which kernels since 6.12 have besides the throttle;
+    with none at all the core may warn."""
     path = f"/sys/kernel/debug/sched/fair_server/cpu{DELIVERS}/runtime"
     subprocess.run(["mount", "-t", "debugfs", "none", "/sys/kernel/debug"], check=False, stderr=subprocess.DEVNULL)
-    with setting.unthrottled(), setting.of(path, 0) if os.path.exists(path) else contextlib.nullcontext():
+    with setting.unthrottled(), setting.of(path, 1000) if os.path.exists(path) else contextlib.nullcontext():
         yield
 
 

@@ -43,12 +43,12 @@ def verify(shape, peer, found, start):
             packet.TCP, len(inner)) + inner), 0, "TCP checksum")
 
 
-def gso(shape, maker, esn, most=0):
+def gso(shape, maker, esn, options=()):
     suite = maker()
     start = EDGE if esn else 1000
     PAIR.install(shape, [esp(shape.mode)], suite, start, esn)
     with Tap(PAIR.a) as tap:
-        done = Figures(PAIR, shape, start, most=most)
+        done = Figures(PAIR, shape, start, options=options)
         found = [data for data in tap.packets() if packet.split(data)[1] == packet.ESP]
     done.arrived()
     ktap.equal(len(found), done.segments, "segments on the wire")
@@ -76,7 +76,8 @@ for _name, _maker in SUITES.items():
 
 
 for _shape in (TRANSPORT[0], TRANSPORT[1], TUNNEL[1]):
-    ktap.add(f"TCP whole, odd segments, {_shape}", gso, _shape, SUITES["AES-GCM"], False, 1001)
+    ktap.add(f"TCP whole, odd segments, {_shape}", gso, _shape, SUITES["AES-GCM"], False,
+             [(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1001)])
 
 
 def gso_async(shape):

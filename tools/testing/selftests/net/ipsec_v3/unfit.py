@@ -7,13 +7,14 @@ were joined before they came.  All of it passes.
 
 import contextlib
 import os
+import socket
 
 from lib import host, ktap, line, packet
 from lib.line import Monopoly, Rig
 from lib.pages import Pages
 from lib.pair import SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
 from lib.peer import Esp
-from lib.shape import BEET, TRANSPORT, TUNNEL
+from lib.shape import BEET, PORT_NATT, TRANSPORT, TUNNEL
 from lib.suite import GCM, Combined
 
 START = 68 << 32 | 100000
@@ -78,6 +79,29 @@ def passes(shape, levels):
 for _shape in BEET:
     ktap.add(f"{_shape}", passes, _shape, [esp("beet")],
              intree_fails="its GSO packets are lost")
+
+
+def in_udp(shape):
+    ports = PORT_NATT, PORT_NATT
+    PAIR.install(shape, [esp(shape.mode)], Combined(GCM), START, True, encap=ports)
+    with PAIR.a.udp(shape.here, PORT_NATT, True), PAIR.b.udp(shape.there, PORT_NATT, True):
+        Figures(PAIR, shape, START).arrived()
+
+
+for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+    ktap.add(f"in UDP, {_shape}", in_udp, _shape)
+
+
+def extended(shape, option):
+    """An extension header of IPv6 in front of TCP: before ESP, inside it, or inside a tunnel"""
+    PAIR.install(shape, [esp(shape.mode)], Combined(GCM), START, True)
+    header = bytes([0, 0, 1, 4, 0, 0, 0, 0])	# whose only option is padding
+    Figures(PAIR, shape, START, options=[(socket.IPPROTO_IPV6, option, header)]).arrived()
+
+
+for _shape in (TRANSPORT[1], TUNNEL[1], TUNNEL[3]):
+    for _name, _option in (("hop-by-hop", socket.IPV6_HOPOPTS), ("destination", socket.IPV6_DSTOPTS)):
+        ktap.add(f"{_name} options, {_shape}", extended, _shape, _option)
 
 
 def tfc(shape):

@@ -19,7 +19,7 @@ PORT = 7000
 SPI_AB, SPI_BA, CPI_AB, CPI_BA = 0x200, 0x201, 0x202, 0x203
 SIZE = 40000 if os.environ.get("IPSEC_SHORT") else 150000
 MTU = 1500
-SO_RCVBUFFORCE, SO_BINDTODEVICE, TCP_MAXSEG = 33, 25, 2
+SO_RCVBUFFORCE, SO_BINDTODEVICE = 33, 25
 
 
 def esp(mode):
@@ -103,14 +103,14 @@ class Pair:
             sock.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, self.inner.encode())
         return sock
 
-    def transfer(self, here, there, data, most=0):
-        """data over TCP from host a's address to host b's; most: octets of a segment"""
+    def transfer(self, here, there, data, options=()):
+        """data over TCP from host a's address to host b's; options: of a's socket"""
         with self.socket(self.b, there) as listener, self.socket(self.a, here) as client:
             listener.bind((there, PORT))
             listener.listen(1)
             client.bind((here, 0))
-            if most:
-                client.setsockopt(socket.IPPROTO_TCP, TCP_MAXSEG, most)
+            for option in options:
+                client.setsockopt(*option)
             client.connect((there, PORT))
             server, _ = listener.accept()
             with server:
@@ -161,12 +161,12 @@ class Figures:
     """Of one transfer: packets that a sent, segments that b got, IP packets that b's
     stack saw, and every error"""
 
-    def __init__(self, pair, shape, start=0, data=None, ends=None, most=0):
-        """ends: addresses, when not the shape's own"""
+    def __init__(self, pair, shape, start=0, data=None, ends=None, options=()):
+        """ends: addresses, when not the shape's own; options: as for Pair.transfer()"""
         a, b = pair.a, pair.b
         data = os.urandom(SIZE + 1) if data is None else data
         before = b.ip_figure(shape.inner, "InReceives"), a.counters(), b.counters()
-        pair.transfer(*(ends or (shape.inner_here, shape.inner_there)), data, most)
+        pair.transfer(*(ends or (shape.inner_here, shape.inner_there)), data, options)
         self.seen = b.ip_figure(shape.inner, "InReceives") - before[0]
         self.errors = {**host.delta(before[1], a.counters()),
                        **host.delta(before[2], b.counters())}

@@ -446,15 +446,16 @@ def names_sa(quote, on):
 
 
 def misquoted(sent, on, rng):
-    """Quotes that are cut, changed, or of an SA that is not there"""
-    fixed = 20 if on.shape.outer == 4 else 40
+    """Quotes that are cut, changed, or of an SA that is not there; but none of another protocol,
+    whose handler may believe it"""
+    fixed, proto = (20, 9) if on.shape.outer == 4 else (40, 6)
     yield from (sent[:n] for n in range(fixed + 8))
     for _ in range(COUNT):
         at = rng.randrange(fixed + 8)
         quote = sent[:at] + bytes([sent[at] ^ 1 << rng.randrange(8)]) + sent[at + 1:]
         if rng.randrange(3) == 0:
             quote = mutated(quote[:rng.choice((fixed + 8, 100))], rng)
-        if len(quote) < fixed + 8 or not names_sa(quote, on):
+        if len(quote) < fixed + 8 or (quote[proto] == on.number and not names_sa(quote, on)):
             yield quote
 
 

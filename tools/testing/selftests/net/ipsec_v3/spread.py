@@ -117,6 +117,7 @@ def gro():
 
 def from_gro(shape):
     """The stack sees none of them before they are decrypted."""
+    encrypted_for_device()
     on, count = line(shape), BURST * BURSTS
     with gro(), spread.bringing(spread.ALL), counting("RxSpread", BURST):
         before = RIG.dut.ip_figure(shape.outer, "InDelivers")

@@ -18,8 +18,9 @@ SEGMENTS, SEGMENT = 40, 100
 
 
 def encrypted_for_device():
+    """And decrypted by GRO"""
     if impl.INTREE or setting.read("/sys/module/ipsec_v3/parameters/offload") in ("N", "0"):
-        raise ktap.Skip("about what ipsec_v3 encrypts when its device gets it, which takes offload=1")
+        raise ktap.Skip("about what ipsec_v3 does at the edge of the stack, which takes offload=1")
 
 
 class Whole(Tun):

@@ -53,8 +53,9 @@
 /**
  * struct lane_hand - what a CPU does for lanes
  * @work: works and delivers for its own lanes, and works for those that want more hands
- * @lock: guards @lanes and @refused
+ * @lock: guards @lanes, @home and @refused
  * @lanes: its own that are awake, in turn
+ * @home: those of them that are served in the softirq
  * @refused: its own that have nothing to do but deliver, which was refused
  * @later: when these have their turn
  * @poll: serves lanes at home; and comes round with the softirq of this CPU, behind the core's
@@ -65,6 +66,7 @@ struct lane_hand {
 	struct work_struct	work;
 	spinlock_t		lock;
 	struct list_head	lanes;
+	struct list_head	home;
 	struct list_head	refused;
 	struct hrtimer		later;
 	struct ipsec_poll	poll;
@@ -121,15 +123,36 @@ static void lane_queue_on(int cpu, struct work_struct *work)
 	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
 }
 
-/* A lane at home is served in the softirq that brings its packets: where that takes all of the
- * CPU's time, nothing else would get any.
+/* In transport mode the core gives each packet that it receives to a work item of the CPU that
+ * delivered it, and what shall follow that is queued behind it.
  */
-static void lane_call_hand(struct lane_hand *hand, bool at_home)
+static bool lane_core_works_later(struct ipsec_lane *lane)
 {
-	if (!at_home) {
+	return READ_ONCE(lane->kind) == IPSEC_LANE_RX &&
+	       lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
+}
+
+/* A lane at home is served in the softirq that brings its packets: where that takes all of the
+ * CPU's time, nothing else would get any. Nor would what the core does later, which has no more
+ * room than netdev_max_backlog, and drops without a word.
+ */
+static bool lane_in_softirq(struct ipsec_lane *lane)
+{
+	return READ_ONCE(lane->at_home) && !lane_core_works_later(lane);
+}
+
+static struct list_head *lane_list_of(struct lane_hand *hand, struct ipsec_lane *lane)
+{
+	return lane_in_softirq(lane) ? &hand->home : &hand->lanes;
+}
+
+/* those that it has listed have their turn */
+static void lane_call_hand(struct lane_hand *hand)
+{
+	if (!list_empty(&hand->lanes))
 		lane_queue_on(hand->poll.cpu, &hand->work);
+	if (list_empty(&hand->home))
 		return;
-	}
 	local_bh_disable();
 	ipsec_poll_call(&hand->poll);
 	local_bh_enable();
@@ -148,7 +171,7 @@ static bool lane_list(struct ipsec_lane *lane, struct lane_hand *hand, bool late
 	delivers = hand->poll.cpu == READ_ONCE(lane->cpu);
 	if (delivers) {
 		WRITE_ONCE(lane->hand, hand);
-		list_add_tail(&lane->served, later ? &hand->refused : &hand->lanes);
+		list_add_tail(&lane->served, later ? &hand->refused : lane_list_of(hand, lane));
 	}
 	if (delivers && later && (!hrtimer_is_queued(&hand->later) ||
 				  ktime_before(after, hrtimer_get_remaining(&hand->later))))
@@ -190,23 +213,19 @@ static void lane_wake(struct ipsec_lane *lane, bool later)
 		hand = per_cpu_ptr(&lane_hands, READ_ONCE(lane->cpu));
 	} while (!lane_list(lane, hand, later));
 	if (!later)
-		lane_call_hand(hand, READ_ONCE(lane->at_home));
+		lane_call_hand(hand);
 }
 
 static enum hrtimer_restart lane_later(struct hrtimer *timer)
 {
 	struct lane_hand *hand = container_of(timer, struct lane_hand, later);
-	struct ipsec_lane *lane;
-	bool at_home = false;
+	struct ipsec_lane *lane, *next;
 
 	spin_lock(&hand->lock);
-	list_for_each_entry(lane, &hand->refused, served)
-		at_home |= READ_ONCE(lane->at_home);
-	list_splice_tail_init(&hand->refused, &hand->lanes);
+	list_for_each_entry_safe(lane, next, &hand->refused, served)
+		list_move_tail(&lane->served, lane_list_of(hand, lane));
 	spin_unlock(&hand->lock);
-	lane_call_hand(hand, false);
-	if (at_home)
-		lane_call_hand(hand, true);
+	lane_call_hand(hand);
 	return HRTIMER_NORESTART;
 }
 
@@ -325,15 +344,6 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 	lane->delivering = false;
 	spin_unlock(&lane->lock);
 	return n;
-}
-
-/* In transport mode the core gives each packet that it receives to a work item of the CPU that
- * delivered it, and what shall follow that is queued behind it.
- */
-static bool lane_core_works_later(struct ipsec_lane *lane)
-{
-	return READ_ONCE(lane->kind) == IPSEC_LANE_RX &&
-	       lane_sa(lane)->x->props.mode == XFRM_MODE_TRANSPORT;
 }
 
 /* Work was done by somebody who does not deliver: the lane's hand may have gone to
@@ -518,12 +528,12 @@ static void lane_serve(struct ipsec_lane *lane, int cpu)
 	lane_rest(lane, cpu);
 }
 
-static struct ipsec_lane *lane_served_next(struct lane_hand *hand)
+static struct ipsec_lane *lane_served_next(struct lane_hand *hand, struct list_head *lanes)
 {
 	struct ipsec_lane *lane;
 
 	spin_lock(&hand->lock);
-	lane = list_first_entry_or_null(&hand->lanes, struct ipsec_lane, served);
+	lane = list_first_entry_or_null(lanes, struct ipsec_lane, served);
 	if (lane)
 		lane_unlist_from(lane);
 	spin_unlock(&hand->lock);
@@ -580,10 +590,10 @@ static bool lane_hand_rests(struct lane_hand *hand)
 	       cpumask_test_and_set_cpu(hand->poll.cpu, &lane_hands_awake);
 }
 
-/* serves one lane of its own; was there one */
-static bool lane_serve_next(struct lane_hand *hand)
+/* serves one lane of this list of its own; was there one */
+static bool lane_serve_next(struct lane_hand *hand, struct list_head *lanes)
 {
-	struct ipsec_lane *lane = lane_served_next(hand);
+	struct ipsec_lane *lane = lane_served_next(hand, lanes);
 
 	if (lane)
 		lane_serve(lane, hand->poll.cpu);
@@ -604,7 +614,7 @@ static int lane_poll(struct napi_struct *napi, int budget)
 		lane_open_gate(lane, LANE_GATE_BEHIND);
 		count = false;
 	}
-	more = lane_serve_next(hand);
+	more = lane_serve_next(hand, &hand->home);
 	rcu_read_unlock();
 	if (more || !list_empty(&hand->follow))
 		return budget;
@@ -622,7 +632,7 @@ static void lane_hand_work(struct work_struct *work)
 
 	local_bh_disable();
 	rcu_read_lock();
-	more = lane_serve_next(hand) || lane_lend_some();
+	more = lane_serve_next(hand, &hand->lanes) || lane_lend_some();
 	rcu_read_unlock();
 	local_bh_enable();
 	if (more || !lane_hand_rests(hand))
@@ -1001,6 +1011,7 @@ static void lane_hand_init(struct lane_hand *hand, int cpu)
 	INIT_WORK(&hand->work, lane_hand_work);
 	spin_lock_init(&hand->lock);
 	INIT_LIST_HEAD(&hand->lanes);
+	INIT_LIST_HEAD(&hand->home);
 	INIT_LIST_HEAD(&hand->refused);
 	hrtimer_init(&hand->later, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	hand->later.function = lane_later;

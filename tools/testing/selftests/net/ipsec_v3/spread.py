@@ -850,8 +850,10 @@ def moved_stopped():
             hog.go()		# or all would be dropped while the device is down
             move(nic.DEVICE, dut, other)
             setting.write(f"{nic.PARAMETERS}/stopped", 0)
-        ktap.wait_for(lambda: dut.counters().get("TxDevice") == waiting, "all are dropped")
-        ktap.equal(dut.counters()["XfrmOutStateProtoError"], waiting, "XfrmOutStateProtoError")
+        # some of those that opened it may not have left by then
+        ktap.wait_for(lambda: dut.counters().get("TxDevice", 0) >= waiting, "all are dropped")
+        found = dut.counters()
+        ktap.equal(found["XfrmOutStateProtoError"], found["TxDevice"], "XfrmOutStateProtoError")
 
 
 @ktap.case("RxDevice: a device goes to another namespace with packets in a lane")

@@ -237,7 +237,8 @@ static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 }
 
 /* What is counted already ends here. Were the core told, it would forget the segments before this
- * one, whose SA is then never freed, and drop those behind it without a word.
+ * one, whose SA is then never freed, and drop those behind it without a word. It has to be told
+ * where it would look for a last segment that it no longer has.
  */
 static int offload_drop(struct xfrm_state *x, struct sk_buff *skb, int err)
 {

@@ -70,7 +70,7 @@ def update(shape, kind, esn):
     on.arrives(3)
     on.sends(3)
     RIG.dut.wire.send(on.seal(on.start + 4, b"over the limit"))
-    ktap.wait_for(lambda: missing(shape.here, SPI_IN, kind),
+    ktap.wait_for(lambda: RIG.dut.lacks_state(shape.here, SPI_IN, kind),
                   "the new limit does not hold")
 
 
@@ -80,14 +80,6 @@ def refused(on, number):
     RIG.dut.wire.send(on.seal(on.start + number, b"a replay"))
     ktap.wait_for(lambda: RIG.dut.state(on.shape.here, SPI_IN, on.kind).replayed ==
                   before + 1, "the replay is not counted")
-
-
-def missing(dst, spi, kind):
-    try:
-        RIG.dut.state(dst, spi, kind)
-    except LookupError:
-        return True
-    return False
 
 
 # -- MIGRATE --------------------------------------------------------------------------
@@ -111,7 +103,7 @@ def migrate(shape, kind, esn):
     old, new = (shape.here, shape.there), MOVED[shape.outer]
     move(on, old, new, "out")
     move(on, old, new, "in")
-    ktap.check(missing(shape.there, SPI_OUT, kind) and missing(shape.here, SPI_IN, kind),
+    ktap.check(RIG.dut.lacks_state(shape.there, SPI_OUT, kind) and RIG.dut.lacks_state(shape.here, SPI_IN, kind),
                "the SAs are still at their old addresses")
     on.shape = copy.copy(shape)
     on.shape.here, on.shape.there = new
@@ -151,7 +143,7 @@ def nonces(shape, name):
     sends(1, 10)
     if shape.mode == "tunnel":		# 6.1 and 6.12 move no others
         move(on, (shape.here, shape.there), MOVED[shape.outer], "out")
-        ktap.check(missing(shape.there, SPI_OUT, "esp"), "the SA is still at its old address")
+        ktap.check(RIG.dut.lacks_state(shape.there, SPI_OUT, "esp"), "the SA is still at its old address")
         sends(11, 10)
     on = nonce_line(shape, suite)
     sends(1, 10)

@@ -159,6 +159,14 @@ class Host:
         """xfrm.State as the kernel has it now, LookupError if not there"""
         return self.xfrm().get(dst, spi, proto)
 
+    def lacks_state(self, dst, spi, proto="esp"):
+        """Is there no such state, or none any more?"""
+        try:
+            self.state(dst, spi, proto)
+        except LookupError:
+            return True
+        return False
+
     def flush(self):
         self.ip("xfrm state flush", "xfrm policy flush")
 

@@ -67,8 +67,8 @@ def write(values):
 
 
 class Failing:
-    """Within it, one allocation that this thread asks for fails, be it a softirq's or of a
-    page; happened says whether there were so many."""
+    """Within it, one allocation that this thread asks for fails, of a slab's object or of a
+    page, but none of a softirq; happened says whether there were so many."""
 
     def __init__(self, knob, number):
         self.knob, self.number, self.happened = knob, number, False

@@ -4,7 +4,7 @@ encrypted at the device.
 
 	with contextlib.closing(Whole(dut, here, there, START)) as whole:
 		data = whole.send()		# SEGMENTS of SEGMENT bytes
-		whole.part(packet)		# (which of them, its number - START) of an ESP packet
+		whole.part(packet, data)	# (which of them, its number - START) of an ESP packet
 """
 
 from . import host, impl, ktap, packet, setting
@@ -18,7 +18,7 @@ SEGMENTS, SEGMENT = 40, 100
 
 
 def encrypted_for_device():
-    """And decrypted by GRO"""
+    """Skips a case where nothing is, nor decrypted by GRO."""
     if impl.INTREE or setting.read("/sys/module/ipsec_v3/parameters/offload") in ("N", "0"):
         raise ktap.Skip("about what ipsec_v3 does at the edge of the stack, which takes offload=1")
 
@@ -26,7 +26,7 @@ def encrypted_for_device():
 class Whole(Tun):
     def __init__(self, dut, here, there, start):
         super().__init__(dut)
-        self.dut, self.start, self.data = dut, start, b""
+        self.dut, self.start = dut, start
         suite = Combined(GCM)
         self.sender = Esp(suite, SPI, esn=True)
         dut.sysctl("net.ipv4.ip_forward", 1)

@@ -58,9 +58,7 @@
  * @home: those of them that are served in the softirq
  * @refused: its own that have nothing to do but deliver, which was refused
  * @later: when these have their turn
- * @poll: serves lanes at home; and comes round with the softirq of this CPU, behind the core's
- *	queues
- * @follow: lanes whose gate opens when it has
+ * @poll: serves lanes at home
  */
 struct lane_hand {
 	struct work_struct	work;
@@ -70,7 +68,6 @@ struct lane_hand {
 	struct list_head	refused;
 	struct hrtimer		later;
 	struct ipsec_poll	poll;
-	struct list_head	follow;
 };
 
 /**
@@ -93,7 +90,6 @@ static const struct ipsec_lane_job * const lane_jobs[] = {
 
 static struct workqueue_struct *lane_queue;
 static DEFINE_PER_CPU(struct lane_hand, lane_hands);
-static DEFINE_SPINLOCK(lane_follow_lock);	/* guards all @follow, is taken rarely */
 static struct cpumask lane_hands_awake;
 static DEFINE_SPINLOCK(lane_wanted_lock);
 static LIST_HEAD(lane_wanted);
@@ -403,54 +399,10 @@ void ipsec_lane_pass(struct ipsec_lane *lane, int packets)
 		queue_work(system_wq, &lane->gate);
 }
 
-/* the next lane behind which this CPU's softirq has come round */
-static struct ipsec_lane *lane_followed(struct lane_hand *hand, bool count)
+/* what the CPU that delivered has handed on has left its queues */
+static void lane_arrived(struct ipsec_follow *follow)
 {
-	struct ipsec_lane *lane, *found = NULL;
-
-	spin_lock(&lane_follow_lock);
-	list_for_each_entry(lane, &hand->follow, follow) {
-		lane->rounds -= count;
-		if (!lane->rounds)
-			found = lane;
-	}
-	if (found)
-		list_del_init(&found->follow);
-	spin_unlock(&lane_follow_lock);
-	return found;
-}
-
-/* Rounds of a softirq that take all that a CPU has delivered from its queues: from the core's
- * backlog what is in it now, and from the cells of a tunnel device, which cannot be seen, a
- * thousand packets, which is what they hold unless root wants more. Each round takes 64, but for
- * the one that is under way.
- */
-static unsigned int lane_rounds(int cpu)
-{
-	return 1 + DIV_ROUND_UP(max(ipsec_poll_backlog(cpu), 1000U), NAPI_POLL_WEIGHT);
-}
-
-/* The gate opens when what a CPU delivered has left its queues. BH is off. */
-static void lane_follow(struct ipsec_lane *lane, int cpu)
-{
-	struct lane_hand *hand = per_cpu_ptr(&lane_hands, cpu);
-
-	spin_lock(&lane_follow_lock);
-	lane->rounds = lane_rounds(cpu);
-	list_add_tail(&lane->follow, &hand->follow);
-	spin_unlock(&lane_follow_lock);
-	ipsec_poll_call(&hand->poll);
-}
-
-/* The core's work item has begun, but one that takes long does not hold up those behind it; it
- * keeps BH off until its packets have left.
- */
-static void lane_behind_work(struct work_struct *work)
-{
-	synchronize_rcu_expedited();
-	local_bh_disable();
-	lane_follow(container_of(work, struct ipsec_lane, behind), smp_processor_id());
-	local_bh_enable();
+	lane_open_gate(container_of(follow, struct ipsec_lane, follow), LANE_GATE_BEHIND);
 }
 
 /* A CPU delivers no more: the gate is shut. BH is off. */
@@ -459,10 +411,7 @@ static void lane_delivers_elsewhere(struct ipsec_lane *lane, int cpu)
 	/* whoever brings @passed to zero after this has looked sees the gate shut */
 	smp_mb();
 	lane_open_gate(lane, LANE_GATE_PASSED);
-	if (lane_core_works_later(lane))
-		queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, system_wq, &lane->behind);
-	else
-		lane_follow(lane, cpu);
+	ipsec_follow(&lane->follow, cpu, lane_core_works_later(lane));
 }
 
 /* leaves the lane to the CPU that brings, if that was wanted; @lane->lock is held */
@@ -606,17 +555,12 @@ static bool lane_serve_next(struct lane_hand *hand, struct list_head *lanes)
 static int lane_poll(struct napi_struct *napi, int budget)
 {
 	struct lane_hand *hand = container_of(napi, struct lane_hand, poll.napi);
-	struct ipsec_lane *lane;
-	bool count = true, more;
+	bool more;
 
 	rcu_read_lock();
-	while ((lane = lane_followed(hand, count))) {
-		lane_open_gate(lane, LANE_GATE_BEHIND);
-		count = false;
-	}
 	more = lane_serve_next(hand, &hand->home);
 	rcu_read_unlock();
-	if (more || !list_empty(&hand->follow))
+	if (more)
 		return budget;
 	napi_complete_done(napi, 0);
 	return 0;
@@ -967,9 +911,8 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 {
 	spin_lock_init(&lane->lock);
 	INIT_WORK(&lane->gate, lane_gate_work);
-	INIT_WORK(&lane->behind, lane_behind_work);
+	ipsec_follow_init(&lane->follow, lane_arrived);
 	INIT_LIST_HEAD(&lane->served);
-	INIT_LIST_HEAD(&lane->follow);
 	INIT_LIST_HEAD(&lane->wanted);
 	ipsec_pace_init(&lane->pace);
 }
@@ -978,11 +921,8 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 static void lane_forget(struct ipsec_lane *lane)
 {
 	cancel_work_sync(&lane->gate);
-	cancel_work_sync(&lane->behind);
+	ipsec_follow_cancel(&lane->follow);
 	lane_unlist(lane, lane->cpu);
-	spin_lock_bh(&lane_follow_lock);
-	list_del_init(&lane->follow);
-	spin_unlock_bh(&lane_follow_lock);
 	lane_unwant(lane);
 }
 
@@ -1015,7 +955,6 @@ static void lane_hand_init(struct lane_hand *hand, int cpu)
 	INIT_LIST_HEAD(&hand->refused);
 	hrtimer_init(&hand->later, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
 	hand->later.function = lane_later;
-	INIT_LIST_HEAD(&hand->follow);
 	ipsec_poll_add(&hand->poll, cpu, lane_poll);
 }
 

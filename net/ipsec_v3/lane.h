@@ -9,6 +9,7 @@
 
 #include "drop.h"
 #include "flow.h"
+#include "follow.h"
 #include "pace.h"
 
 struct ipsec_sa;
@@ -39,11 +40,9 @@ struct lane_hand;
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
- * @follow: in the list of lanes whose gate opens when a hand's softirq has come round
- * @rounds: how often it still has to
+ * @follow: opens the gate when what a CPU has delivered, or processed on the spot, and now does no
+ *	more, has left its queues
  * @gate: opens the gate when @passed is zero
- * @behind: runs behind the core's work on packets that a CPU has delivered, or processed
- *	on the spot, and now does no more
  * @passed: packets that are past the lane, and still on their way: processed on the spot, and
  *	not finished by the crypto API, or handed to the CPU of their flow; for moments one less
  * @open: packets go through the lane, and not on the spot
@@ -71,10 +70,8 @@ struct ipsec_lane {
 	int			home;
 	struct lane_hand	*hand;
 	struct list_head	served;
-	struct list_head	follow;
-	unsigned int		rounds;
+	struct ipsec_follow	follow;
 	struct work_struct	gate;
-	struct work_struct	behind;
 	atomic_t		passed;
 	bool			open;
 	bool			used;

@@ -165,6 +165,7 @@ static void offload_teardown(const struct ipsec_claim *claim)
 static const struct ipsec_part parts[] = {
 	{ ipsec_sa_setup, ipsec_sa_teardown },
 	{ NULL, ipsec_crypt_teardown },
+	{ ipsec_follow_setup, ipsec_follow_teardown },
 	{ ipsec_lane_setup, ipsec_lane_teardown },
 	{ ipsec_flow_setup, ipsec_flow_teardown },
 	{ ipsec_netns_setup, ipsec_netns_teardown },

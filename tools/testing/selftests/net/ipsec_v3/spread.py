@@ -317,7 +317,7 @@ def beside(shape):
     flood.check()
 
 
-for _s, shape in enumerate((TUNNEL[0], V4)):	# on the debug kernel, transport mode is too slow for it
+for _s, shape in enumerate((V4, TUNNEL[0])):
     if one_of(2, _s):
         ktap.add(f"a flood of one SA holds up no other: {shape}", beside, shape)
 

@@ -125,7 +125,7 @@ class Config:
         # 4 and 6: IPsec as a whole, which the core refuses without a word where no device has that
         whole = (4, 6) if index == PLUGGED else ()
         flags = self.often(self.random.choice((0, 2)), (1, 3, 255, *whole))
-        return xfrm.attribute(xfrm.A_OFFLOAD, struct.pack("=iB3x", index, flags))
+        return xfrm.offload(index, flags)
 
     def extras(self):
         """Attributes that most SAs do without"""
@@ -256,21 +256,17 @@ class Config:
         return found
 
     def template(self, src, dst, proto, mode):
-        return (xfrm.pad16(packet.address(dst)) + struct.pack("!IB3x", 0, xfrm.PROTO[proto]) +
-                struct.pack("=H2x", packet.family_of(src)) + xfrm.pad16(packet.address(src)) +
-                struct.pack("=IBBBxIII", 1, xfrm.MODE.get(mode, mode), 0, self.maybe(0.2),
-                            *[0xffffffff] * 3))
+        return xfrm.template(src, dst, proto, mode, self.maybe(0.2))
 
     def new_policy(self):
         direction = self.random.choice(("in", "out"))
         kind = self.random.choice((xfrm.NEWPOLICY, xfrm.UPDPOLICY))
         selector, templates = self.policy_of(direction), self.templates(direction)
         self.policies = [*self.policies[-3:], (direction, selector, templates)]
-        body = selector + xfrm.ENDLESS + bytes(32) + struct.pack(
-            "=IIBBBB4x", self.random.randrange(3), 0, xfrm.DIRECTION[direction],
-            self.often(0, (1,)), 0, 0)
-        return "policy", kind, body + xfrm.attribute(
-            xfrm.A_TMPL, b"".join(self.template(*one) for one in templates)), xfrm.NLM_F_ACK
+        priority, action = self.random.randrange(3), self.often(0, (1,))
+        made = (self.template(*one) for one in templates)
+        return "policy", kind, xfrm.userpolicy(selector, direction, *made, priority=priority,
+                                               action=action), xfrm.NLM_F_ACK
 
     def delete_policy(self):
         direction = self.random.choice(("in", "out"))

@@ -16,18 +16,22 @@ from . import host, impl, ktap, packet, setting
 from .shape import SPI_IN, SPI_OUT
 
 DEVICE = "xnic0"
-HERE, THERE = "192.0.2.1", "192.0.2.2"
+ENDS = {4: ("192.0.2.1", "192.0.2.2"), 6: ("2001:db8:2::1", "2001:db8:2::2")}
+HERE, THERE = ENDS[4]
 PARAMETERS = "/sys/module/ipsec_v3_nic/parameters"
 SUCCESS, AUTH_FAILED = 1, 8	# CRYPTO_ of net/xfrm.h
+ETHERTYPE = {4: b"\x08\0", 6: b"\x86\xdd"}
 SOL_PACKET, PACKET_VNET_HDR = 263, 15
 
 
-def state_out(suite, **more):
-    return host.state_line(HERE, THERE, SPI_OUT, suite.words(), more=f"offload dev {DEVICE} dir out", **more)
+def state_out(suite, family=4, **more):
+    here, there = ENDS[family]
+    return host.state_line(here, there, SPI_OUT, suite.words(), more=f"offload dev {DEVICE} dir out", **more)
 
 
-def state_in(suite, **more):
-    return host.state_line(THERE, HERE, SPI_IN, suite.words(), more=f"offload dev {DEVICE} dir in", **more)
+def state_in(suite, family=4, **more):
+    here, there = ENDS[family]
+    return host.state_line(there, here, SPI_IN, suite.words(), more=f"offload dev {DEVICE} dir in", **more)
 
 
 def decrypted(seq, inner, next_header, pad_length=None):
@@ -42,8 +46,10 @@ class Nic(host.Host):
         super().__init__("nic")
         self.sockets = []
         host.ip("link", "set", DEVICE, "netns", self.name)
-        self.ip(f"addr add {HERE}/24 dev {DEVICE}", f"link set {DEVICE} up",
-                f"neigh add {THERE} lladdr 00:11:22:33:44:55 dev {DEVICE}")
+        self.ip(f"link set {DEVICE} up")
+        for family, (here, there) in ENDS.items():
+            self.ip(f"addr add {here}/{24 if family == 4 else '64 nodad'} dev {DEVICE}",
+                    f"neigh add {there} lladdr 00:11:22:33:44:55 dev {DEVICE}")
         with self.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
@@ -66,24 +72,28 @@ class Nic(host.Host):
         super().close()
 
     def write(self, data, virtio=bytes(10)):
-        self.socket.send(virtio + bytes(12) + b"\x08\0" + data)
+        self.socket.send(virtio + bytes(12) + ETHERTYPE[packet.version(data)] + data)
 
-    def sent(self):
-        """(header of virtio, IPv4 packet) that left by this host's own doing, or None"""
+    def sent(self, family=4):
+        """(header of virtio, packet) that left by this host's own doing, or None"""
         while True:
             try:
                 data, where = self.socket.recvfrom(1 << 17)
             except TimeoutError:
                 return None
-            if where[2] == socket.PACKET_OUTGOING and data[22:24] == b"\x08\0":
+            if where[2] == socket.PACKET_OUTGOING and data[22:24] == ETHERTYPE[family]:
                 return data[:10], data[24:]
 
-    def offered(self):
+    def offered(self, family=4, kind=packet.ESP):
         """The same, but of what it was to encrypt"""
         while True:
-            found = self.sent() or ktap.fail("nothing was sent")
-            if packet.split(found[1])[1] == packet.ESP:
+            found = self.sent(family) or ktap.fail("nothing was sent")
+            if packet.split(found[1])[1] == kind:
                 return found
+
+    def index(self):
+        with self.inside():
+            return socket.if_nametoindex(DEVICE)
 
 
 def status(value):

@@ -28,6 +28,7 @@ DIRECTION = {"in": 0, "out": 1, "fwd": 2}
 GROUP = {"acquire": 1, "expire": 2, "sa": 3, "policy": 4, "aevents": 5,
          "migrate": 7, "mapping": 8}
 AE_RVAL, AE_LVAL, AE_CU = 2, 4, 16
+OFFLOAD_INBOUND, OFFLOAD_PACKET = 2, 4
 PROTO = {"esp": 50, "ah": 51, "comp": 108}
 
 
@@ -86,6 +87,24 @@ def usersa(src, dst, spi, proto, mode, flags=0, window=0, seq=0, limits=ENDLESS,
             struct.pack("!IB3x", spi, PROTO.get(proto, proto)) +
             pad16(packet.address(src)) + limits + bytes(32 + 12) +
             struct.pack("=IIHBBB7x", seq, 1, family, MODE.get(mode, mode), window, flags))
+
+
+def template(src, dst, proto, mode, optional=False):
+    """struct xfrm_user_tmpl; mode is a name or a number"""
+    return (pad16(packet.address(dst)) + struct.pack("!IB3x", 0, PROTO[proto]) +
+            struct.pack("=H2x", packet.family_of(src)) + pad16(packet.address(src)) +
+            struct.pack("=IBBBxIII", 1, MODE.get(mode, mode), 0, optional, *[0xffffffff] * 3))
+
+
+def userpolicy(selector, direction, *templates, priority=0, action=0):
+    """struct xfrm_userpolicy_info and its templates"""
+    return selector + ENDLESS + bytes(32) + struct.pack(
+        "=IIBBBB4x", priority, 0, DIRECTION[direction], action, 0, 0) + attribute(A_TMPL, b"".join(templates))
+
+
+def offload(index, flags):
+    """struct xfrm_user_offload of the device with this index, as an attribute"""
+    return attribute(A_OFFLOAD, struct.pack("=iB3x", index, flags))
 
 
 def said(error):

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A network device for tests, xnic0, that says it encrypts and decrypts ESP, ESN included, and
- * segments what it encrypts. It does neither: what it is offered ends here, a
- * packet socket has seen it by then; and a frame of ESP that somebody writes to it comes
- * back as received, without encryption, and as decrypted with the status that its
- * module parameter asks for.
+ * segments what it encrypts; or does all of IPsec (packet offload). It does neither: what it is
+ * offered ends here, a packet socket has seen it by then; and a frame that somebody writes to it
+ * comes back as received, of ESP without encryption, or of UDP as if there had been ESP around
+ * it, and as decrypted with the status that its module parameter asks for.
  */
 #include <linux/etherdevice.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
+#include <linux/version.h>
 #include <net/gro_cells.h>
 #include <net/ip.h>
+#include <net/ipv6.h>
 #include <net/xfrm.h>
 
 #define NIC_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_ALL_TSO | \
@@ -91,20 +94,54 @@ static void nic_advance_esn(struct xfrm_state *x)
 {
 }
 
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)	/* which has added policies for devices */
+static int nic_policy_add(struct xfrm_policy *policy, struct netlink_ext_ack *extack)
+{
+	return 0;
+}
+
+static void nic_policy_forget(struct xfrm_policy *policy)
+{
+}
+#endif
+
 static const struct xfrmdev_ops nic_xfrmdev_ops = {
 	.xdo_dev_state_add		= nic_state_add,
 	.xdo_dev_state_delete		= nic_state_delete,
 	.xdo_dev_offload_ok		= nic_offload_ok,
 	.xdo_dev_state_advance_esn	= nic_advance_esn,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+	.xdo_dev_policy_add		= nic_policy_add,
+	.xdo_dev_policy_delete		= nic_policy_forget,
+	.xdo_dev_policy_free		= nic_policy_forget,
+#endif
 };
+
+/* the protocol and what follows the IP header, if nothing is in between */
+static int nic_inside(struct sk_buff *skb, const struct ip_esp_hdr **inside)
+{
+	unsigned int hlen = skb->protocol == htons(ETH_P_IPV6) ? sizeof(struct ipv6hdr) :
+								 sizeof(struct iphdr);
+
+	if ((skb->protocol != htons(ETH_P_IPV6) && skb->protocol != htons(ETH_P_IP)) ||
+	    !pskb_may_pull(skb, hlen + sizeof(**inside)))
+		return -1;
+	*inside = (void *)(skb_network_header(skb) + hlen);
+	if (skb->protocol == htons(ETH_P_IPV6))
+		return ipv6_hdr(skb)->nexthdr;
+	return ip_hdr(skb)->ihl == 5 ? ip_hdr(skb)->protocol : -1;
+}
 
 static bool nic_is_for(struct sk_buff *skb, struct xfrm_state *x)
 {
-	if (!x || skb->protocol != htons(ETH_P_IP) ||
-	    !pskb_may_pull(skb, sizeof(struct iphdr) + sizeof(struct ip_esp_hdr)))
+	const struct ip_esp_hdr *inside;
+	int proto = nic_inside(skb, &inside);
+
+	if (!x)
 		return false;
-	return ip_hdr(skb)->protocol == IPPROTO_ESP && ip_hdr(skb)->ihl == 5 &&
-	       ((struct ip_esp_hdr *)(ip_hdr(skb) + 1))->spi == x->id.spi;
+	if (x->xso.type == XFRM_DEV_OFFLOAD_PACKET)
+		return proto == IPPROTO_UDP;
+	return proto == IPPROTO_ESP && inside->spi == x->id.spi;
 }
 
 /* says that the packet was decrypted */
@@ -144,9 +181,16 @@ static void nic_receive(struct sk_buff *skb, struct net_device *dev)
 	rcu_read_unlock();
 }
 
+/* Is it to encrypt the packet? If it does all of IPsec, only the route says so. */
+static bool nic_is_offered(struct sk_buff *skb)
+{
+	return skb_sec_path(skb) || (skb_dst(skb) && skb_dst(skb)->xfrm &&
+				     skb_dst(skb)->xfrm->xso.type == XFRM_DEV_OFFLOAD_PACKET);
+}
+
 static netdev_tx_t nic_xmit(struct sk_buff *skb, struct net_device *dev)
 {
-	if (skb_sec_path(skb))
+	if (nic_is_offered(skb))
 		consume_skb(skb);
 	else
 		nic_receive(skb, dev);
@@ -165,6 +209,7 @@ static void nic_setup(struct net_device *dev)
 	dev->netdev_ops = &nic_ops;
 	dev->xfrmdev_ops = &nic_xfrmdev_ops;
 	dev->flags |= IFF_NOARP;
+	netif_keep_dst(dev);
 	dev->features |= NIC_FEATURES;
 	dev->hw_features |= NIC_FEATURES;
 	dev->hw_enc_features |= NIC_FEATURES;

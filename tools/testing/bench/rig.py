@@ -111,11 +111,28 @@ def routes():
     sh("ip -n gw1 route replace 10.0.2.0/24 via 10.0.1.2; ip -n gw2 route replace 10.0.0.0/24 via 10.0.1.1")
 
 
+def stir():
+    """A packet on each CPU, with which the core frees what other CPUs have left to that one: a packet
+    that a socket has received, and its SA, wait for it as long as it takes."""
+    before = os.sched_getaffinity(0)
+    sh("ip link set lo up")
+    for cpu in before:
+        os.sched_setaffinity(0, {cpu})
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"", ("127.0.0.1", 9))
+    os.sched_setaffinity(0, before)
+
+
 def unload(name):
-    subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
-    if os.path.exists(f"/sys/module/{name}"):
-        time.sleep(1)		# a packet of a socket that is just being closed may hold an SA
-        sys.exit(f"bench: {name} is still loaded")
+    until = time.monotonic() + 60
+    while True:
+        subprocess.run(["modprobe", "-r", name], check=False, capture_output=True)
+        if not os.path.exists(f"/sys/module/{name}"):
+            return
+        if time.monotonic() > until:
+            sys.exit(f"bench: {name} is still loaded")
+        stir()
+        time.sleep(0.2)
 
 
 def modules():
@@ -127,7 +144,7 @@ def modules():
 def load(impl):
     """This implementation and no other"""
     for name in modules():
-        patient(unload, name)
+        unload(name)
     for words in MODULES[impl]:
         sh(f"modprobe --ignore-install {words}")
 

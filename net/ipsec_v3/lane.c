@@ -46,9 +46,12 @@
 #define LANE_LATER	(25 * NSEC_PER_USEC)	/* doubled each time that the oldest is refused */
 #define LANE_DOUBLED	7	/* times at most */
 
-/* why a lane's gate is shut */
-#define LANE_GATE_PASSED	BIT(0)	/* packets from before are past the lane */
-#define LANE_GATE_BEHIND	BIT(1)	/* and in queues of a CPU that delivers no more */
+/* what a lane's gate is shut for, one after the other */
+enum lane_gate {
+	LANE_GATE_OPEN,
+	LANE_GATE_PASSED,	/* packets from before are past the lane, and still ours */
+	LANE_GATE_BEHIND,	/* they are in queues of the core */
+};
 
 /**
  * struct lane_hand - what a CPU does for lanes
@@ -120,7 +123,7 @@ static void lane_queue_on(int cpu, struct work_struct *work)
 }
 
 /* In transport mode the core gives each packet that it receives to a work item of the CPU that
- * delivered it, and what shall follow that is queued behind it.
+ * delivered it.
  */
 static bool lane_core_works_later(struct ipsec_lane *lane)
 {
@@ -358,29 +361,87 @@ static void lane_settle(struct ipsec_lane *lane)
 		lane_wake(lane, false);
 }
 
-/* Opens the gate as far as @why has shut it; while packets are past the lane it stays shut
- * for them, as it may have been shut again since this was called for.
+/* Packets that have left their tunnel went to the CPUs of their flows, until the lane came home.
+ * In transport mode none did.
  */
-static void lane_open_gate(struct ipsec_lane *lane, u8 why)
+static bool lane_had_flows(struct ipsec_lane *lane)
+{
+	return lane->at_home && READ_ONCE(lane->kind) == IPSEC_LANE_RX &&
+	       !lane_core_works_later(lane);
+}
+
+/* Follows one CPU after another that has handed packets on: the one that delivered, then those of
+ * the flows but for the one that delivers now; false when there is none any more. BH is off.
+ */
+static bool lane_follow(struct ipsec_lane *lane)
+{
+	const struct ipsec_flows *flows = &lane->flows;
+	u8 how = IPSEC_FOLLOW_CELLS;
+
+	if (READ_ONCE(lane->ends))
+		return false;
+	if (lane_core_works_later(lane))
+		how |= IPSEC_FOLLOW_WORK;
+	if (!lane->followed++) {
+		ipsec_follow(&lane->follow, lane->before, how);
+		return true;
+	}
+	while (lane_had_flows(lane) && lane->followed <= flows->count) {
+		int cpu = flows->cpu[lane->followed++ - 1];
+
+		if (cpu != lane->cpu) {
+			ipsec_follow(&lane->follow, cpu, 0);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Nothing of before is in a queue any more. */
+static void lane_open_gate(struct ipsec_lane *lane)
 {
 	spin_lock_bh(&lane->lock);
-	if (atomic_read(&lane->passed))
-		why &= ~LANE_GATE_PASSED;
 	/* a trial begins when packets go */
-	if (lane->gated && !(lane->gated & ~why))
-		ipsec_pace_restart(&lane->pace, lane->delivered);
-	WRITE_ONCE(lane->gated, lane->gated & ~why);
+	ipsec_pace_restart(&lane->pace, lane->delivered);
+	WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
+}
+
+/* It has left the queues of one CPU. */
+static void lane_arrived(struct ipsec_follower *follow)
+{
+	struct ipsec_lane *lane = container_of(follow, struct ipsec_lane, follow);
+
+	if (!lane_follow(lane))
+		lane_open_gate(lane);
+}
+
+/* Are all packets that were past the lane no longer ours, so that the next queues can be followed?
+ * The gate may have been shut again since this was called for. BH is off.
+ */
+static void lane_look_behind(struct ipsec_lane *lane)
+{
+	bool follow;
+
+	spin_lock(&lane->lock);
+	follow = lane->gated == LANE_GATE_PASSED && !atomic_read(&lane->passed);
+	if (follow)
+		WRITE_ONCE(lane->gated, LANE_GATE_BEHIND);
+	spin_unlock(&lane->lock);
+	if (follow)
+		lane_follow(lane);
 }
 
 static void lane_gate_work(struct work_struct *work)
 {
 	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
 
+	local_bh_disable();
 	rcu_read_lock();
-	lane_open_gate(lane, LANE_GATE_PASSED);
+	lane_look_behind(lane);
 	rcu_read_unlock();
+	local_bh_enable();
 }
 
 /**
@@ -388,8 +449,8 @@ static void lane_gate_work(struct work_struct *work)
  * @lane: the lane
  * @packets: that are on their way from now on, or negative, that were
  *
- * Whoever brings them to zero opens the gate: had it been shut later than this looks, then
- * its work would see the zero.
+ * Whoever brings them to zero has the gate looked at: had it been shut later than this looks,
+ * then whoever shut it would see the zero.
  *
  * Context: any, RCU held.
  */
@@ -399,19 +460,20 @@ void ipsec_lane_pass(struct ipsec_lane *lane, int packets)
 		queue_work(system_wq, &lane->gate);
 }
 
-/* what the CPU that delivered has handed on has left its queues */
-static void lane_arrived(struct ipsec_follow *follow)
+/* Packets of before are on their way from that CPU; @lane->lock is held. */
+static void lane_shut_gate(struct ipsec_lane *lane, int before)
 {
-	lane_open_gate(container_of(follow, struct ipsec_lane, follow), LANE_GATE_BEHIND);
+	WRITE_ONCE(lane->gated, LANE_GATE_PASSED);
+	lane->before = before;
+	lane->followed = 0;
 }
 
 /* A CPU delivers no more: the gate is shut. BH is off. */
-static void lane_delivers_elsewhere(struct ipsec_lane *lane, int cpu)
+static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 {
 	/* whoever brings @passed to zero after this has looked sees the gate shut */
 	smp_mb();
-	lane_open_gate(lane, LANE_GATE_PASSED);
-	ipsec_follow(&lane->follow, cpu, lane_core_works_later(lane));
+	lane_look_behind(lane);
 }
 
 /* leaves the lane to the CPU that brings, if that was wanted; @lane->lock is held */
@@ -419,7 +481,7 @@ static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 {
 	if (!lane->leaving || lane->delivering || lane->cpu != cpu)
 		return false;
-	WRITE_ONCE(lane->gated, lane->gated | LANE_GATE_PASSED | LANE_GATE_BEHIND);
+	lane_shut_gate(lane, cpu);
 	WRITE_ONCE(lane->cpu, lane->home);
 	WRITE_ONCE(lane->at_home, true);
 	lane->leaving = false;
@@ -438,7 +500,7 @@ static void lane_rest(struct ipsec_lane *lane, int cpu)
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
-		lane_delivers_elsewhere(lane, cpu);
+		lane_delivers_elsewhere(lane);
 	if (awake)
 		lane_wake(lane, later);
 }
@@ -632,7 +694,7 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 	begins = !lane->open && !lane->gated;
 	if (begins) {
 		ipsec_pace_restart(&lane->pace, lane->delivered);
-		WRITE_ONCE(lane->gated, LANE_GATE_PASSED | LANE_GATE_BEHIND);
+		lane_shut_gate(lane, smp_processor_id());
 		ipsec_flow_take(&lane->flows, cpus + apart, count - apart);
 		WRITE_ONCE(lane->kind, kind);
 		WRITE_ONCE(lane->cpu, cpus[0]);
@@ -643,7 +705,7 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 	}
 	spin_unlock(&lane->lock);
 	if (begins)
-		lane_delivers_elsewhere(lane, smp_processor_id());
+		lane_delivers_elsewhere(lane);
 	/* told when the lane was there last, and had no time before it was closed */
 	if (begins && lane_unlist(lane, from))
 		lane_wake(lane, false);
@@ -678,7 +740,7 @@ static void lane_leave(struct ipsec_lane *lane, int here, enum ipsec_lane_kind k
 	}
 	spin_unlock(&lane->lock);
 	if (left)
-		lane_delivers_elsewhere(lane, from);
+		lane_delivers_elsewhere(lane);
 	if (wake || (left && lane_unlist(lane, from)))
 		lane_wake(lane, false);
 }
@@ -920,6 +982,7 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 /* takes the lane out of every list that it may be in */
 static void lane_forget(struct ipsec_lane *lane)
 {
+	WRITE_ONCE(lane->ends, true);
 	cancel_work_sync(&lane->gate);
 	ipsec_follow_cancel(&lane->follow);
 	lane_unlist(lane, lane->cpu);

@@ -9,14 +9,14 @@
 
 #include "drop.h"
 #include "flow.h"
-#include "follow.h"
+#include "follower.h"
 #include "pace.h"
 
 struct ipsec_sa;
 
 struct lane_hand;
 
-#define IPSEC_LANE_MAX	2048	/* packets of one SA under way */
+#define IPSEC_LANE_MAX	4096	/* packets of one SA under way */
 
 /**
  * struct ipsec_lane - one SA's packets on their way over several CPUs
@@ -29,7 +29,7 @@ struct lane_hand;
  * @delivered: packets that ever were
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment
- * @gated: why the gate is shut (bits): nothing is delivered while there is a reason
+ * @gated: what the gate is shut for (enum lane_gate): nothing is delivered until it is open
  * @refused: how often the oldest packet was not taken when it was to be delivered, up to
  *	LANE_DOUBLED
  * @kind: of the packet with which the CPU that delivers has last changed, or is to (enum
@@ -40,9 +40,11 @@ struct lane_hand;
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
- * @follow: opens the gate when what a CPU has delivered, or processed on the spot, and now does no
- *	more, has left its queues
- * @gate: opens the gate when @passed is zero
+ * @before: the CPU that delivered, or processed on the spot, before the gate was shut
+ * @followed: CPUs whose queues have been followed since then
+ * @ends: no more of them shall be
+ * @follow: opens the gate when what they have handed on has left their queues
+ * @gate: sees to that when @passed is zero
  * @passed: packets that are past the lane, and still on their way: processed on the spot, and
  *	not finished by the crypto API, or handed to the CPU of their flow; for moments one less
  * @open: packets go through the lane, and not on the spot
@@ -70,7 +72,10 @@ struct ipsec_lane {
 	int			home;
 	struct lane_hand	*hand;
 	struct list_head	served;
-	struct ipsec_follow	follow;
+	int			before;
+	u8			followed;
+	bool			ends;
+	struct ipsec_follower	follow;
 	struct work_struct	gate;
 	atomic_t		passed;
 	bool			open;

@@ -35,6 +35,18 @@ static inline unsigned int ipsec_poll_backlog(int cpu)
 }
 
 /**
+ * ipsec_poll_quota() - packets that the core takes out of that queue in one round of the softirq
+ * @cpu: the CPU
+ *
+ * Context: any.
+ * Return: how many (net.core.dev_weight), from 1 to what a NAPI takes.
+ */
+static inline unsigned int ipsec_poll_quota(int cpu)
+{
+	return clamp(READ_ONCE(per_cpu(softnet_data, cpu).backlog.weight), 1, NAPI_POLL_WEIGHT);
+}
+
+/**
  * ipsec_poll_core_rests() - has the core given on all that was in its own queue of a CPU
  * @cpu: the CPU
  *

@@ -28,7 +28,7 @@ START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
 BURST, BURSTS, FLOWS = 60, 3, 16
 FIRST_PORT = 7000		# of the flows
-LANE_MAX, STEP = 2048, 32
+LANE_MAX, STEP = 4096, 32
 FLOW_ROOM = 20			# more than a lane delivers at a time
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
 SIOCSIFFLAGS = 0x8914
@@ -320,6 +320,22 @@ def beside(shape):
 for _s, shape in enumerate((V4, TUNNEL[0])):
     if one_of(2, _s):
         ktap.add(f"a flood of one SA holds up no other: {shape}", beside, shape)
+
+
+@ktap.case("the core's list, through which the gate's marker has to go, has no room for a while")
+def no_room():
+    """veth has a queue of its own then.  The core has dropped what it got, or the lane holds it."""
+    on = line(V4)
+    with gro(), spread.bringing():
+        before = on.figures()
+        with setting.of(MAX_BACKLOG, 0), counting("RxSpread", 1):
+            for number in range(1, BURST + 1):
+                RIG.dut.wire.send(on.seal(START + number, b"waits"))
+            time.sleep(0.1)
+            ktap.check(on.since(before).get("packets", 0) < BURST, "the gate has opened")
+        ktap.wait_for(lambda: on.since(before).get("packets") == BURST, "the gate opens")
+        RIG.sockets.drain()
+        bursts_in(on, BURST + 1)
 
 
 def trickle(shape):

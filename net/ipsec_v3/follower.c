@@ -11,13 +11,17 @@
  * it. The softirq's queues take no marker: a NAPI of ours counts how often it comes round.
  */
 #include <linux/delay.h>
+#include <linux/hrtimer.h>
 #include <linux/percpu.h>
 #include <linux/skbuff.h>
 #include <net/net_namespace.h>
 #include <net/xfrm.h>
 
-#include "follow.h"
+#include "follower.h"
 #include "poll.h"
+
+#define FOLLOW_AGAIN	NSEC_PER_MSEC	/* until the core's list may have room for the marker */
+#define FOLLOW_CELLS	DIV_ROUND_UP(1000U, NAPI_POLL_WEIGHT)	/* rounds that empty cells */
 
 /**
  * struct follow_cpu - those that follow what a CPU has handed on
@@ -25,6 +29,7 @@
  * @wanting: they want a marker to be sent
  * @marked: they wait for the one that is under way
  * @counted: they wait for rounds of the softirq
+ * @again: sends the marker, as the core's list had no room
  * @marker: a packet that is none, of the pointer to this; there is one, so it is never missing
  * @away: the marker is under way
  */
@@ -33,97 +38,125 @@ struct follow_cpu {
 	struct list_head	wanting;
 	struct list_head	marked;
 	struct list_head	counted;
+	struct hrtimer		again;
 	struct sk_buff		*marker;
 	bool			away;
 };
 
 static DEFINE_PER_CPU(struct follow_cpu, follow_cpus);
-static DEFINE_SPINLOCK(follow_lock);	/* guards all lists and @away, is taken rarely */
+static DEFINE_SPINLOCK(follow_lock);	/* guards all lists, and who writes @away; is taken rarely */
 
-/* Rounds of a softirq that take all that a CPU has in its queues: from the core's backlog what
- * is in it now, and from the cells of a tunnel device, which cannot be seen, a thousand packets,
- * which is what they hold unless root wants more. Each round takes 64, but for the one that is
+/* Rounds of a softirq that take all that is in the core's backlog of a CPU, without the one that is
  * under way.
  */
-static unsigned int follow_rounds(int cpu)
+static unsigned int follow_backlog(int cpu)
 {
-	return 1 + DIV_ROUND_UP(max(ipsec_poll_backlog(cpu), 1000U), NAPI_POLL_WEIGHT);
+	return 1 + DIV_ROUND_UP(ipsec_poll_backlog(cpu), ipsec_poll_quota(cpu));
+}
+
+/* What has left a tunnel is in cells, which cannot be seen: a thousand packets, which is what they
+ * hold unless root wants more. Or in the backlog, where its device has no GRO. When it is forwarded
+ * into a veth, it goes into the backlog from there, behind all that came meanwhile.
+ */
+static void follow_begin(struct ipsec_follower *follow, int cpu)
+{
+	follow->rounds = follow_backlog(cpu);
+	follow->last = !(follow->how & IPSEC_FOLLOW_CELLS);
+	if (!follow->last)
+		follow->rounds = max(follow->rounds, 1 + FOLLOW_CELLS);
+}
+
+/* a round is over; was it the last */
+static bool follow_round(struct ipsec_follower *follow, int cpu)
+{
+	if (--follow->rounds)
+		return false;
+	if (follow->last)
+		return true;
+	follow->rounds = follow_backlog(cpu);
+	follow->last = true;
+	return false;
 }
 
 /* The core has finished all packets that were in its list before the marker. */
 static int follow_marker(struct net *net, struct sock *sk, struct sk_buff *marker)
 {
 	struct follow_cpu *here = *(struct follow_cpu **)marker->data;
-	unsigned int rounds = follow_rounds(here->poll.cpu);
-	struct ipsec_follow *follow;
+	struct ipsec_follower *follow;
 	bool more;
 
 	spin_lock(&follow_lock);
 	list_for_each_entry(follow, &here->marked, list)
-		follow->rounds = rounds;
+		follow_begin(follow, here->poll.cpu);
 	list_splice_tail_init(&here->marked, &here->counted);
 	more = !list_empty(&here->counted) || !list_empty(&here->wanting);
-	here->away = false;
+	WRITE_ONCE(here->away, false);
 	if (more)
 		ipsec_poll_call(&here->poll);
 	spin_unlock(&follow_lock);
 	return 0;
 }
 
-/* sends the marker for those that want it, if it is here and the core has room */
+/* sends the marker for those that want it, if it is here */
 static void follow_send_marker(struct follow_cpu *here)
 {
 	spin_lock(&follow_lock);
-	if (!list_empty(&here->wanting) && !here->away &&
-	    !xfrm_trans_queue_net(&init_net, here->marker, follow_marker)) {
-		here->away = true;
+	if (list_empty(&here->wanting) || here->away) {
+		/* nobody wants it, or it will be sent when it comes back */
+	} else if (xfrm_trans_queue_net(&init_net, here->marker, follow_marker)) {
+		/* the core's work item needs this CPU to make room */
+		hrtimer_start(&here->again, ns_to_ktime(FOLLOW_AGAIN), HRTIMER_MODE_REL_SOFT);
+	} else {
+		WRITE_ONCE(here->away, true);
 		list_splice_tail_init(&here->wanting, &here->marked);
 	}
 	spin_unlock(&follow_lock);
 }
 
-/* takes out the next that has waited long enough; @round: one more is over */
-static struct ipsec_follow *follow_next(struct follow_cpu *here, bool round)
+static enum hrtimer_restart follow_again(struct hrtimer *timer)
 {
-	struct ipsec_follow *follow, *found = NULL;
-
-	spin_lock(&follow_lock);
-	list_for_each_entry(follow, &here->counted, list) {
-		follow->rounds -= round;
-		if (!follow->rounds)
-			found = follow;
-	}
-	if (found)
-		list_del_init(&found->list);
-	spin_unlock(&follow_lock);
-	return found;
+	ipsec_poll_call(&container_of(timer, struct follow_cpu, again)->poll);
+	return HRTIMER_NORESTART;
 }
 
-/* has the softirq to come round once more; whoever waits for the marker is called by that */
-static bool follow_waits(struct follow_cpu *here)
+/* a round is over for all that wait for rounds; those that have arrived go to @arrived */
+static void follow_count(struct follow_cpu *here, struct list_head *arrived)
 {
-	bool waits;
+	struct ipsec_follower *follow, *next;
 
 	spin_lock(&follow_lock);
-	waits = !list_empty(&here->counted) || (!list_empty(&here->wanting) && !here->away);
+	list_for_each_entry_safe(follow, next, &here->counted, list)
+		if (follow_round(follow, here->poll.cpu))
+			list_move_tail(&follow->list, arrived);
 	spin_unlock(&follow_lock);
-	return waits;
+}
+
+/* takes out the next one, if it is not cancelled by now */
+static struct ipsec_follower *follow_next(struct list_head *arrived)
+{
+	struct ipsec_follower *follow;
+
+	spin_lock(&follow_lock);
+	follow = list_first_entry_or_null(arrived, struct ipsec_follower, list);
+	if (follow)
+		list_del_init(&follow->list);
+	spin_unlock(&follow_lock);
+	return follow;
 }
 
 static int follow_poll(struct napi_struct *napi, int budget)
 {
 	struct follow_cpu *here = container_of(napi, struct follow_cpu, poll.napi);
-	struct ipsec_follow *follow;
-	bool round = true;
+	struct ipsec_follower *follow;
+	LIST_HEAD(arrived);
 
 	rcu_read_lock();
 	follow_send_marker(here);
-	while ((follow = follow_next(here, round))) {
+	follow_count(here, &arrived);
+	while ((follow = follow_next(&arrived)))
 		follow->arrived(follow);
-		round = false;
-	}
 	rcu_read_unlock();
-	if (follow_waits(here))
+	if (!list_empty_careful(&here->counted))
 		return budget;
 	napi_complete_done(napi, 0);
 	return 0;
@@ -134,7 +167,7 @@ static int follow_poll(struct napi_struct *napi, int budget)
  * @follow: follows nothing yet
  * @arrived: what to call
  */
-void ipsec_follow_init(struct ipsec_follow *follow, void (*arrived)(struct ipsec_follow *follow))
+void ipsec_follow_init(struct ipsec_follower *follow, void (*arrived)(struct ipsec_follower *follow))
 {
 	INIT_LIST_HEAD(&follow->list);
 	follow->arrived = arrived;
@@ -144,17 +177,18 @@ void ipsec_follow_init(struct ipsec_follow *follow, void (*arrived)(struct ipsec
  * ipsec_follow() - call it when all that a CPU has handed on so far has left its queues
  * @follow: follows nothing else
  * @cpu: the CPU; for one that is offline by now, its work item is not waited for
- * @work: some of that is left to the core's work item, as it was received in transport mode
+ * @how: IPSEC_FOLLOW_, in what else some of it may be
  *
  * Context: BH off.
  */
-void ipsec_follow(struct ipsec_follow *follow, int cpu, bool work)
+void ipsec_follow(struct ipsec_follower *follow, int cpu, u8 how)
 {
 	struct follow_cpu *there = per_cpu_ptr(&follow_cpus, cpu);
 
 	spin_lock(&follow_lock);
-	follow->rounds = follow_rounds(cpu);
-	list_add_tail(&follow->list, work ? &there->wanting : &there->counted);
+	follow->how = how;
+	follow_begin(follow, cpu);
+	list_add_tail(&follow->list, how & IPSEC_FOLLOW_WORK ? &there->wanting : &there->counted);
 	spin_unlock(&follow_lock);
 	ipsec_poll_call(&there->poll);
 }
@@ -165,7 +199,7 @@ void ipsec_follow(struct ipsec_follow *follow, int cpu, bool work)
  *
  * Context: process or softirq.
  */
-void ipsec_follow_cancel(struct ipsec_follow *follow)
+void ipsec_follow_cancel(struct ipsec_follower *follow)
 {
 	spin_lock_bh(&follow_lock);
 	list_del_init(&follow->list);
@@ -177,7 +211,7 @@ static void follow_free_markers(void)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		kfree_skb(per_cpu(follow_cpus, cpu).marker);
+		consume_skb(per_cpu(follow_cpus, cpu).marker);
 }
 
 static struct sk_buff *follow_new_marker(struct follow_cpu *here)
@@ -212,6 +246,8 @@ int ipsec_follow_setup(void)
 		INIT_LIST_HEAD(&there->wanting);
 		INIT_LIST_HEAD(&there->marked);
 		INIT_LIST_HEAD(&there->counted);
+		hrtimer_init(&there->again, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+		there->again.function = follow_again;
 		ipsec_poll_add(&there->poll, cpu, follow_poll);
 	}
 	return 0;
@@ -229,6 +265,7 @@ void ipsec_follow_teardown(void)
 	for_each_possible_cpu(cpu) {
 		while (READ_ONCE(per_cpu(follow_cpus, cpu).away))
 			msleep(1);
+		hrtimer_cancel(&per_cpu(follow_cpus, cpu).again);
 		ipsec_poll_del(&per_cpu(follow_cpus, cpu).poll);
 	}
 	/* for the polls, and for the core, which has just called us with BH off */

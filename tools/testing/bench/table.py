@@ -159,16 +159,21 @@ def times_in_tree(results, key, cpus, flows):
     return results.get("stages", key, INTREE, "all") / busiest
 
 
+def measured(results, part, key):
+    """The same as time, where there is a machine"""
+    rates = [results.get(part, key, impl, "rate") for impl in (MODULE, INTREE)]
+    return "" if None in rates else f"{rates[0] / rates[1]:.2f}"
+
+
 def model(results):
     lines = []
     for key in results.keys("stages", "bring"):
-        measured = [results.get("scale", key, impl, "rate") for impl in (MODULE, INTREE)]
+        many = [f"{times_in_tree(results, key, n, MANY):.2f}" for n in (1, *CPUS)]
         lines.append([*key, *(results.get("stages", key, MODULE, name) for name in STAGES),
-                      *(f"{times_in_tree(results, key, n, MANY):.2f}" for n in (1, *CPUS)),
-                      f"{measured[0] / measured[1]:.2f}" if None not in measured else "",
+                      many[0], measured(results, "scale-one", key), many[1], measured(results, "scale", key), *many[2:],
                       *(f"{times_in_tree(results, key, n, 1):.2f}" for n in CPUS[:2])])
-    return simple(["case", "bytes", *STAGES, "1 CPU", *(f"{n} CPUs" for n in CPUS), "2, measured",
-                   *(f"{n}, one flow" for n in CPUS[:2])], lines)
+    return simple(["case", "bytes", *STAGES, "1 CPU", "measured", f"{CPUS[0]} CPUs", "measured",
+                   *(f"{n} CPUs" for n in CPUS[1:]), *(f"{n}, one flow" for n in CPUS[:2])], lines)
 
 
 def native(results):
@@ -246,16 +251,22 @@ def tables(results):
     if results.keys("native", "both"):
         yield "native.txt", native(results)
     if results.keys("scale", "rate"):
-        impls = [INTREE, PCRYPT, ALONE, MODULE, WIREGUARD]
+        impls = [PLAIN, INTREE, PCRYPT, ALONE, MODULE, WIREGUARD]
         yield "scale.txt", Pivot(results, "scale", "rate", impls).ratio("ratio").text()
         for measure in ("lost", "late"):
             yield f"scale-{measure}.txt", Pivot(results, "scale", measure, impls).text()
+    one = [PLAIN, INTREE, MODULE, WIREGUARD]
+    if results.keys("scale-one", "rate"):
+        yield "scale-one.txt", Pivot(results, "scale-one", "rate", one).ratio("ratio").text()
     if results.keys("stages", "bring"):
         yield "model.txt", model(results)
     if results.keys("stream", "rate"):
         impls = [PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD]
         pivot = Pivot(results, "stream", "rate", impls)
         yield "stream.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
+    if results.keys("stream-one", "rate"):
+        pivot = Pivot(results, "stream-one", "rate", [PLAIN, INTREE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD])
+        yield "stream-one.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()
     if results.keys("pair", "rate"):
         pivot = Pivot(results, "pair", "rate", [PLAIN, INTREE_OFFLOAD, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD])
         yield "pair.txt", pivot.ratio("ratio, offload", MODULE_OFFLOAD, INTREE_OFFLOAD).text()

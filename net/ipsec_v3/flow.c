@@ -192,6 +192,34 @@ static unsigned int flow_load(const struct ipsec_lane *lane, int cpu)
 	return load;
 }
 
+/* how many packets wait for a CPU at most: as in the core's backlog, and what the counts of a
+ * bucket can hold
+ */
+static unsigned int flow_most(void)
+{
+	return min(ipsec_max_backlog(), S16_MAX);
+}
+
+/**
+ * ipsec_flow_has_room() - can all be handed over without loss
+ * @flows: the SA's, given to CPUs by ipsec_flow_take()
+ * @packets: how many, of whatever flows
+ *
+ * Context: any; the answer may be old at once.
+ * Return: true when each of the CPUs has room for them, or nothing to do.
+ */
+bool ipsec_flow_has_room(const struct ipsec_flows *flows, unsigned int packets)
+{
+	unsigned int waiting, i;
+
+	for (i = 0; i < flows->count; i++) {
+		waiting = flow_waiting(per_cpu_ptr(&flow_cpus, flows->cpu[i]));
+		if (waiting && waiting + packets > flow_most())
+			return false;
+	}
+	return true;
+}
+
 static unsigned int flow_least(const unsigned int *load, unsigned int count)
 {
 	unsigned int least = 0, i;
@@ -248,10 +276,10 @@ static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
 	}
 }
 
-/* What is too much is dropped, as the core would, and what the counts of a bucket cannot hold. */
+/* What is too much is dropped, as the core would. */
 static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
 {
-	int room = min(ipsec_max_backlog(), S16_MAX) - (int)flow_waiting(to);
+	int room = (int)flow_most() - (int)flow_waiting(to);
 	struct sk_buff *skb;
 
 	while ((int)skb_queue_len(skbs) > room && (skb = __skb_dequeue_tail(skbs))) {

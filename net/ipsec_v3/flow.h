@@ -33,6 +33,7 @@ struct ipsec_flows {
 };
 
 void ipsec_flow_take(struct ipsec_flows *flows, const u16 *cpus, unsigned int count);
+bool ipsec_flow_has_room(const struct ipsec_flows *flows, unsigned int packets);
 void ipsec_flow_begin(struct ipsec_sa *sa);
 void ipsec_flow_end(struct ipsec_sa *sa);
 int ipsec_flow_catch(struct sk_buff *skb, int err);

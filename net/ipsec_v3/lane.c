@@ -252,6 +252,19 @@ static unsigned int lane_work_some(struct ipsec_lane *lane)
 	return n;
 }
 
+/* What waited while the gate was shut is more than there is room for where the flows go, so it is
+ * delivered no faster than it leaves there, until the lane has caught up. One that never does is
+ * only held back for as much as it can hold: a flow that is too much for its CPU shall not cost the
+ * others.
+ */
+static bool lane_holds_back(struct ipsec_lane *lane)
+{
+	if (likely(!lane->held) || lane->at_home || ipsec_flow_has_room(&lane->flows, LANE_BATCH))
+		return false;
+	lane->refused = min(lane->refused + 1, LANE_DOUBLED);
+	return true;
+}
+
 /* detaches what @cpu may deliver now, oldest first; nobody else does meanwhile. Says
  * whether flows may be spread.
  */
@@ -260,15 +273,17 @@ static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *sprea
 	struct sk_buff *list, *end = NULL;
 	unsigned int n;
 
-	if (lane->delivering || lane->cpu != cpu)
+	if (lane->delivering || lane->cpu != cpu || lane_holds_back(lane))
 		return NULL;
 	list = lane->first;
 	for (n = 0; n < LANE_BATCH && lane_ready(lane); n++) {
 		end = lane->first;
 		lane->first = end->next;
 	}
-	if (!lane->first)
+	if (!lane->first) {
 		lane->last = NULL;
+		lane->held = 0;
+	}
 	if (!end)
 		return NULL;
 	end->next = NULL;
@@ -336,6 +351,7 @@ static bool lane_deliver(struct ipsec_lane *lane, int cpu)
 		ipsec_flow_end(lane_sa(lane));
 	spin_lock(&lane->lock);
 	lane->count -= n;
+	lane->held -= min(lane->held, n);
 	lane->delivered += n;
 	lane->refused = !list ? 0 : n ? 1 : min(lane->refused + 1, LANE_DOUBLED);
 	if (list)
@@ -389,7 +405,7 @@ static bool lane_follow(struct ipsec_lane *lane)
 	while (lane_had_flows(lane) && lane->followed <= flows->count) {
 		int cpu = flows->cpu[lane->followed++ - 1];
 
-		if (cpu != lane->cpu) {
+		if (cpu != lane->cpu && !ipsec_poll_core_rests(cpu)) {
 			ipsec_follow(&lane->follow, cpu, 0);
 			return true;
 		}
@@ -404,6 +420,7 @@ static void lane_open_gate(struct ipsec_lane *lane)
 	/* a trial begins when packets go */
 	ipsec_pace_restart(&lane->pace, lane->delivered);
 	WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
+	lane->held = IPSEC_LANE_MAX;
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }

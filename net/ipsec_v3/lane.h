@@ -26,6 +26,7 @@ struct lane_hand;
  * @last: youngest packet
  * @count: packets that are not delivered
  * @waiting: packets that nobody has taken
+ * @held: packets that are still held back where their flows have no room, since the gate was shut
  * @delivered: packets that ever were
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment
@@ -40,7 +41,7 @@ struct lane_hand;
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
- * @before: the CPU that delivered, or processed on the spot, before the gate was shut
+ * @before: as long as the gate is shut, nobody changes this, and @followed: the CPU that delivered, or processed on the spot, before the gate was shut
  * @followed: CPUs whose queues have been followed since then
  * @ends: no more of them shall be
  * @follow: opens the gate when what they have handed on has left their queues
@@ -60,6 +61,7 @@ struct ipsec_lane {
 	struct sk_buff		*last;
 	unsigned int		count;
 	unsigned int		waiting;
+	unsigned int		held;
 	unsigned int		delivered;
 	bool			awake;
 	bool			delivering;

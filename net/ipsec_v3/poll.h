@@ -29,9 +29,11 @@ struct ipsec_poll {
 static inline unsigned int ipsec_poll_backlog(int cpu)
 {
 	const struct softnet_data *sd = &per_cpu(softnet_data, cpu);
+	unsigned int input = skb_queue_len_lockless(&sd->input_pkt_queue);
 
-	return skb_queue_len_lockless(&sd->input_pkt_queue) +
-	       skb_queue_len_lockless(&sd->process_queue);
+	/* the core moves all of it from here to there: seen twice, but not missed */
+	smp_rmb();
+	return input + skb_queue_len_lockless(&sd->process_queue);
 }
 
 /**

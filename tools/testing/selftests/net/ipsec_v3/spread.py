@@ -338,6 +338,22 @@ def no_room():
         bursts_in(on, BURST + 1)
 
 
+@ktap.case("what waited while the gate was shut is more than the CPU of its flow has room for")
+def held_back():
+    """The cipher is late with those that open the lane, which shut the gate."""
+    with flaky.loaded(), spread.bringing(), setting.of(MAX_BACKLOG, FLOW_ROOM):
+        on = line(TUNNEL[0])
+        try:
+            with Flow(on, 0) as flow, counting("RxSpread", 10 * BURST):
+                flaky.set_to(late_ms=1000)
+                sent = flow.send(flow.sealed(1, BURST))
+                flaky.set_to(late_ms=-1)
+                sent += flow.send(flow.sealed(BURST + 1, 10 * BURST))
+                in_order(sent, flow.take(len(sent)))
+        finally:
+            RIG.dut.flush()
+
+
 def trickle(shape):
     """One by one, too few for a crowd, too many for a quiet tenth of a second"""
     on = line(shape)

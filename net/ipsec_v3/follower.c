@@ -44,7 +44,7 @@ struct follow_cpu {
 };
 
 static DEFINE_PER_CPU(struct follow_cpu, follow_cpus);
-static DEFINE_SPINLOCK(follow_lock);	/* guards all lists, and who writes @away; is taken rarely */
+static DEFINE_SPINLOCK(follow_lock);	/* guards all lists, and writes of @away */
 
 /* Rounds of a softirq that take all that is in the core's backlog of a CPU, without the one that is
  * under way.
@@ -167,7 +167,8 @@ static int follow_poll(struct napi_struct *napi, int budget)
  * @follow: follows nothing yet
  * @arrived: what to call
  */
-void ipsec_follow_init(struct ipsec_follower *follow, void (*arrived)(struct ipsec_follower *follow))
+void ipsec_follow_init(struct ipsec_follower *follow,
+		       void (*arrived)(struct ipsec_follower *follow))
 {
 	INIT_LIST_HEAD(&follow->list);
 	follow->arrived = arrived;
@@ -264,7 +265,7 @@ void ipsec_follow_teardown(void)
 
 	for_each_possible_cpu(cpu) {
 		while (READ_ONCE(per_cpu(follow_cpus, cpu).away))
-			msleep(1);
+			msleep(20);
 		hrtimer_cancel(&per_cpu(follow_cpus, cpu).again);
 		ipsec_poll_del(&per_cpu(follow_cpus, cpu).poll);
 	}

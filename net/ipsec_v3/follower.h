@@ -8,7 +8,7 @@
 
 /* what else may hold packets beside the core's backlog */
 #define IPSEC_FOLLOW_WORK	BIT(0)	/* the core's work item, if they came in transport mode */
-#define IPSEC_FOLLOW_CELLS	BIT(1)	/* the cells of tunnel devices, and of the core for tunnels */
+#define IPSEC_FOLLOW_CELLS	BIT(1)	/* cells of tunnel devices, and those of the core */
 
 /**
  * struct ipsec_follower - wants to know when all that a CPU has handed on has left its queues
@@ -26,7 +26,8 @@ struct ipsec_follower {
 	void			(*arrived)(struct ipsec_follower *follow);
 };
 
-void ipsec_follow_init(struct ipsec_follower *follow, void (*arrived)(struct ipsec_follower *follow));
+void ipsec_follow_init(struct ipsec_follower *follow,
+		       void (*arrived)(struct ipsec_follower *follow));
 void ipsec_follow(struct ipsec_follower *follow, int cpu, u8 how);
 void ipsec_follow_cancel(struct ipsec_follower *follow);
 int ipsec_follow_setup(void);

@@ -41,8 +41,9 @@ struct lane_hand;
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
- * @before: as long as the gate is shut, nobody changes this, and @followed: the CPU that delivered, or processed on the spot, before the gate was shut
- * @followed: CPUs whose queues have been followed since then
+ * @before: the CPU that delivered, or processed on the spot, before the gate was shut; nobody
+ *	changes it until the gate is open
+ * @followed: CPUs whose queues have been followed since then, by whoever follows
  * @ends: no more of them shall be
  * @follow: opens the gate when what they have handed on has left their queues
  * @gate: sees to that when @passed is zero

@@ -12,7 +12,6 @@
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/rtnetlink.h>
-#include <linux/version.h>
 #include <net/gro_cells.h>
 #include <net/ip.h>
 #include <net/ipv6.h>
@@ -94,7 +93,7 @@ static void nic_advance_esn(struct xfrm_state *x)
 {
 }
 
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)	/* which has added policies for devices */
+#ifdef NIC_POLICIES
 static int nic_policy_add(struct xfrm_policy *policy, struct netlink_ext_ack *extack)
 {
 	return 0;
@@ -110,7 +109,7 @@ static const struct xfrmdev_ops nic_xfrmdev_ops = {
 	.xdo_dev_state_delete		= nic_state_delete,
 	.xdo_dev_offload_ok		= nic_offload_ok,
 	.xdo_dev_state_advance_esn	= nic_advance_esn,
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+#ifdef NIC_POLICIES
 	.xdo_dev_policy_add		= nic_policy_add,
 	.xdo_dev_policy_delete		= nic_policy_forget,
 	.xdo_dev_policy_free		= nic_policy_forget,

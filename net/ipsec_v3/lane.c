@@ -420,7 +420,7 @@ static void lane_open_gate(struct ipsec_lane *lane)
 	/* a trial begins when packets go */
 	ipsec_pace_restart(&lane->pace, lane->delivered);
 	WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
-	lane->held = IPSEC_LANE_MAX;
+	lane->held = lane->count ? IPSEC_LANE_MAX : 0;
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }

@@ -178,7 +178,7 @@ void ipsec_follow_init(struct ipsec_follower *follow,
  * ipsec_follow() - call it when all that a CPU has handed on so far has left its queues
  * @follow: follows nothing else
  * @cpu: the CPU; for one that is offline by now, its work item is not waited for
- * @how: IPSEC_FOLLOW_, in what else some of it may be
+ * @how: in what else some of it may be: IPSEC_FOLLOW_WORK, IPSEC_FOLLOW_CELLS
  *
  * Context: BH off.
  */

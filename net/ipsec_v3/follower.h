@@ -15,7 +15,7 @@
  * @list: in one of the lists of that CPU, while it waits
  * @rounds: of the softirq of that CPU that it still waits for
  * @last: all of them
- * @how: IPSEC_FOLLOW_
+ * @how: IPSEC_FOLLOW_WORK and IPSEC_FOLLOW_CELLS, or neither
  * @arrived: is called then, with BH off and RCU held
  */
 struct ipsec_follower {

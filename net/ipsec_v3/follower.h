@@ -14,7 +14,7 @@
  * struct ipsec_follower - wants to know when all that a CPU has handed on has left its queues
  * @list: in one of the lists of that CPU, while it waits
  * @rounds: of the softirq of that CPU that it still waits for
- * @last: all of them
+ * @last: no others come after these
  * @how: IPSEC_FOLLOW_WORK and IPSEC_FOLLOW_CELLS, or neither
  * @arrived: is called then, with BH off and RCU held
  */

@@ -377,13 +377,10 @@ static void lane_settle(struct ipsec_lane *lane)
 		lane_wake(lane, false);
 }
 
-/* Packets that have left their tunnel went to the CPUs of their flows, until the lane came home.
- * In transport mode none did.
- */
-static bool lane_had_flows(struct ipsec_lane *lane)
+/* Do packets go to the CPUs of their flows, as they have left a tunnel? Not those at home. */
+static bool lane_has_flows(struct ipsec_lane *lane)
 {
-	return lane->at_home && READ_ONCE(lane->kind) == IPSEC_LANE_RX &&
-	       !lane_core_works_later(lane);
+	return READ_ONCE(lane->kind) == IPSEC_LANE_RX && !lane_core_works_later(lane);
 }
 
 /* Follows one CPU after another that has handed packets on: the one that delivered, then those of
@@ -402,7 +399,7 @@ static bool lane_follow(struct ipsec_lane *lane)
 		ipsec_follow(&lane->follow, lane->before, how);
 		return true;
 	}
-	while (lane_had_flows(lane) && lane->followed <= flows->count) {
+	while (lane->at_home && lane_has_flows(lane) && lane->followed <= flows->count) {
 		int cpu = flows->cpu[lane->followed++ - 1];
 
 		if (cpu != lane->cpu && !ipsec_poll_core_rests(cpu)) {
@@ -420,7 +417,7 @@ static void lane_open_gate(struct ipsec_lane *lane)
 	/* a trial begins when packets go */
 	ipsec_pace_restart(&lane->pace, lane->delivered);
 	WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
-	lane->held = lane->count ? IPSEC_LANE_MAX : 0;
+	lane->held = lane->count && lane_has_flows(lane) ? IPSEC_LANE_MAX : 0;
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }

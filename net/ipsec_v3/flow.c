@@ -195,7 +195,7 @@ static unsigned int flow_load(const struct ipsec_lane *lane, int cpu)
 /* how many packets wait for a CPU at most: as in the core's backlog, and what the counts of a
  * bucket can hold
  */
-static unsigned int flow_most(void)
+static int flow_most(void)
 {
 	return min(ipsec_max_backlog(), S16_MAX);
 }
@@ -210,11 +210,12 @@ static unsigned int flow_most(void)
  */
 bool ipsec_flow_has_room(const struct ipsec_flows *flows, unsigned int packets)
 {
-	unsigned int waiting, i;
+	unsigned int i;
 
 	for (i = 0; i < flows->count; i++) {
-		waiting = flow_waiting(per_cpu_ptr(&flow_cpus, flows->cpu[i]));
-		if (waiting && waiting + packets > flow_most())
+		int waiting = flow_waiting(per_cpu_ptr(&flow_cpus, flows->cpu[i]));
+
+		if (waiting && waiting + (int)packets > flow_most())
 			return false;
 	}
 	return true;
@@ -279,7 +280,7 @@ static void flow_pick(const struct ipsec_flows *flows, unsigned int which,
 /* What is too much is dropped, as the core would. */
 static void flow_hand(struct ipsec_sa *sa, struct flow_cpu *to, struct sk_buff_head *skbs)
 {
-	int room = (int)flow_most() - (int)flow_waiting(to);
+	int room = flow_most() - (int)flow_waiting(to);
 	struct sk_buff *skb;
 
 	while ((int)skb_queue_len(skbs) > room && (skb = __skb_dequeue_tail(skbs))) {

@@ -26,7 +26,8 @@ struct lane_hand;
  * @last: youngest packet
  * @count: packets that are not delivered
  * @waiting: packets that nobody has taken
- * @held: packets that are still held back where their flows have no room, since the gate was shut
+ * @held: packets that wait where their flows have no room, until the lane has been empty or so
+ *	many were delivered since the gate was opened
  * @delivered: packets that ever were
  * @awake: a hand has been told of the lane, and will look, or looks
  * @delivering: somebody delivers at this moment

@@ -20,11 +20,11 @@ def named(name):
 
 
 def pem(thing):
-    """Octets of a key or a certificate"""
+    """A key or a certificate as text"""
     if isinstance(thing, x509.Certificate):
-        return thing.public_bytes(serialization.Encoding.PEM)
+        return thing.public_bytes(serialization.Encoding.PEM).decode()
     return thing.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
-                               serialization.NoEncryption())
+                               serialization.NoEncryption()).decode()
 
 
 class Authority:

@@ -63,7 +63,7 @@ def half(package):
 
 
 class Daemon:
-    """package, program, ready (a socket) and the files are the subclass's."""
+    """package, program, ready (a socket), established (what it logs of each IKE SA) and the files are the subclass's."""
 
     def __init__(self, host):
         self.host = host
@@ -134,6 +134,7 @@ class StrongSwan(Daemon):
     package = "strongswan"
     program = ["/usr/sbin/charon-systemd"]
     ready = "/run/charon.vici"
+    established = r"IKE_SA \S+ established"
     plugins = ("random nonce openssl aes sha1 sha2 hmac kdf gcm chapoly pem pkcs1 pkcs8 x509 "
                "pubkey constraints kernel-netlink socket-default vici")
 
@@ -175,7 +176,7 @@ class StrongSwan(Daemon):
     def trust(self, name, key, cert, authority):
         for path, content in ((f"rsa/{name}.pem", key), (f"x509/{name}.pem", cert),
                               ("x509ca/ca.pem", authority)):
-            self.write(f"/etc/swanctl/{path}", content.decode())
+            self.write(f"/etc/swanctl/{path}", content)
 
     def load(self, conns):
         self.write("/etc/swanctl/swanctl.conf", "\n".join([
@@ -203,6 +204,7 @@ class Libreswan(Daemon):
     package = "libreswan"
     program = ["/usr/libexec/ipsec/pluto", "--nofork", "--config", "/etc/ipsec.conf"]
     ready = "/run/pluto/pluto.ctl"
+    established = "established IKE SA|rekeyed IKE SA"
 
     def prepare(self):
         for path in ("/run/pluto", "/var/lib/ipsec/nss"):
@@ -230,8 +232,13 @@ class Libreswan(Daemon):
         if conn["rekey"]:
             pairs |= {"salifetime": f"{conn['rekey'] * 2}s", "rekeymargin": f"{conn['rekey']}s",
                       "rekeyfuzz": "0%"}
-        if conn["rekey_ike"]:
-            pairs["ikelifetime"] = f"{conn['rekey_ike']}s"
+        if conn["rekey_ike"] or conn["reauth"]:
+            margin = conn["rekey"] or conn["reauth"]
+            pairs |= {"ikelifetime": f"{margin + (conn['rekey_ike'] or conn['reauth'])}s",
+                      "rekeymargin": f"{margin}s", "rekeyfuzz": "0%",
+                      "reauth": "yes" if conn["reauth"] else "no"}
+        if conn["if_id"]:
+            pairs["ipsec-interface"] = conn["if_id"]
         if conn["dpd"]:
             pairs |= {"dpddelay": conn["dpd"], "dpdtimeout": 30, "dpdaction": "clear",
                       "retransmit-timeout": "20s"}
@@ -244,9 +251,9 @@ class Libreswan(Daemon):
 
     def trust(self, name, key, cert, authority):
         """NSS takes keys as PKCS #12 only"""
+        own, ca = (x509.load_pem_x509_certificate(text.encode()) for text in (cert, authority))
         content = pkcs12.serialize_key_and_certificates(
-            name.encode(), serialization.load_pem_private_key(key, None),
-            x509.load_pem_x509_certificate(cert), [x509.load_pem_x509_certificate(authority)],
+            name.encode(), serialization.load_pem_private_key(key.encode(), None), own, [ca],
             serialization.BestAvailableEncryption(b"x"))
         with open(f"{self.root}/tmp/p12", "wb") as file:
             file.write(content)

@@ -113,6 +113,9 @@ class End:
                 "my_net": net(nets(self.letter, inside)), "peer_net": net(nets(other, inside)),
                 **words}
 
+    def trust(self, *words):
+        self.daemon.trust(*words)
+
     def load(self, *conns):
         self.names = [c["name"] for c in conns]
         self.daemon.load(conns)
@@ -142,6 +145,10 @@ class End:
     def log(self):
         return self.daemon.log()
 
+    def ike_sas(self):
+        """How many there ever were"""
+        return len(re.findall(self.daemon.established, self.log()))
+
     def report(self):
         """For whoever looks for the reason of a failure"""
         return "\n".join([f"{self.letter}: {self.kind}", self.log()[-3000:], self.show(),
@@ -155,12 +162,11 @@ class End:
         if " 0% packet loss" not in done.stdout:
             ktap.fail(f"ping from {self.letter} to {there}: {done.stdout}{done.stderr}")
 
-    def tcp(self, there, here, data=None):
-        """Sends bytes, random ones by default, and compares what comes back"""
-        data, back = data or os.urandom(50000), b""
+    def tcp(self, there, here, size=50000, random=True):
+        """Sends bytes, random ones or zeros, and compares what comes back"""
+        data, back = os.urandom(size) if random else bytes(size), b""
         with self.host.inside():
             sock = socket.socket(socket.AF_INET6 if ":" in there else socket.AF_INET)
-        size = len(data)
         with sock:
             sock.settimeout(30)
             sock.bind((here, 0))

@@ -63,7 +63,8 @@ class Server:
         """Any method of the End, or one of those above"""
         mine = name in ("start", "stop", "implementation", "quit")
         method = getattr(self if mine else self.end, name)
-        return json.dumps(method(*json.loads(words[0])))
+        positional, named = json.loads(words[0])
+        return json.dumps(method(*positional, **named))
 
 
 class Remote(ends.End):
@@ -75,42 +76,25 @@ class Remote(ends.End):
         router.reach(letter)
         call("start", letter, kind)
 
-    def load(self, *conns):
-        call("load", *conns)
-
-    def up(self, name="c"):
-        return call("up", name)
-
-    def forget(self):
-        call("forget")
-
-    def show(self):
-        return call("show")
-
-    def counters(self):
-        return call("counters")
-
-    def log(self):
-        return call("log")
-
-    def report(self):
-        return call("report")
-
-    def ping(self, *words):
-        call("ping", *words)
-
-    def tcp(self, there, here):
-        call("tcp", there, here)
-
     def close(self):
         self.router.ip(f"link del to-{self.letter}")
         call("stop")
 
 
-def call(name, *words):
+def over_there(name):
+    def method(_, *words, **named):
+        return call(name, *words, **named)
+    return method
+
+
+for NAME in ("ip", "trust", "load", "up", "forget", "show", "counters", "log", "ike_sas", "report", "ping", "tcp"):
+    setattr(Remote, NAME, over_there(NAME))
+
+
+def call(name, *words, **named):
     proxy = xmlrpc.client.ServerProxy(f"http://{THERE_ADDRESS}:{PORT}", allow_none=True)
     try:
-        return json.loads(getattr(proxy, name)(json.dumps(words)))
+        return json.loads(getattr(proxy, name)(json.dumps([words, named])))
     except xmlrpc.client.Fault as error:
         raise ktap.Failed(error.faultString) from error
 

@@ -2,7 +2,6 @@
 """What needs more than one connection that comes up: a function for each scenario, and
 with which daemons it runs."""
 
-import os
 import re
 import subprocess
 import time
@@ -67,12 +66,12 @@ def two_peers(a, b, c, first, second):
 
 
 @scenario("IKEv2 with ESN to one peer, IKEv1 without it to another, same port",
-          (S, S, L), (L, S, L), (S, L, S), short=True)
+          (S, S, L), (L, S, L), (S, L, S), short=True, apart=True)
 def versions(a, b, c):
     two_peers(a, b, c, {}, {"version": 1, "suite": "cbc"})
 
 
-@scenario("IKEv1 with ESN to one peer, IKEv2 without it to another, same port", (S, S, L))
+@scenario("IKEv1 with ESN to one peer, IKEv2 without it to another, same port", (S, S, L), apart=True)
 def versions_turned(a, b, c):
     two_peers(a, b, c, {"version": 1}, {"suite": "cbc"})
 
@@ -111,20 +110,19 @@ def rekey_child(a, b):
     under_traffic(a, b, 24, esn="yes", rekey=4, peer_words={"rekey": 0})
 
 
-@scenario("IKE SA and CHILD SA renewed every few seconds under traffic",
-          (S, S), (S, L))
+@scenario("IKE SA and CHILD SA renewed every few seconds under traffic", apart=True)
 def rekey_both(a, b):
     under_traffic(a, b, 30, esn="yes", rekey=5, rekey_ike=7,
                   peer_words={"rekey": 0, "rekey_ike": 0})
-    ktap.check(a.log().count("IKE_SA c[") > 4, "the IKE SA was not renewed")
+    ktap.check(a.ike_sas() > 3, f"IKE SAs: {a.ike_sas()}")
 
 
-@scenario("authenticated anew every 5 seconds under traffic", (S, S))
+@scenario("authenticated anew every 5 seconds under traffic", apart=True)
 def reauthentication(a, b):
     under_traffic(a, b, 24, esn="yes", reauth=5, peer_words={"reauth": 0})
 
 
-@scenario("dead peer noticed, connection made again")
+@scenario("dead peer noticed, connection made again", apart=True)
 def dead_peer(a, b):
     conns, since = ends.establish(a, b, esn="yes", dpd=2, peer_words={"dpd": 0})
     ends.exchange(a, b, conns[0])
@@ -189,7 +187,7 @@ def nat_change(a, b):
     show(a)
 
 
-@scenario("MOBIKE: the initiator's address changes", (S, S), (S, L), (L, S), (L, L))
+@scenario("MOBIKE: the initiator's address changes", apart=True)
 def mobike(a, b):
     new = "10.0.1.2"
     a.ip(f"addr add {new}/24 dev v0")
@@ -212,16 +210,15 @@ def mobike(a, b):
     unlost(a, b, since)
 
 
-@scenario("XFRM interface (if_id) on one side", (S, S), (S, L), short=True,
-          apart=True)
+@scenario("XFRM interface (if_id) on one side", short=True, apart=True)
 def interface(a, b):
-    a.ip("link add xfrm0 type xfrm dev v0 if_id 42", "link set xfrm0 up",
-         f"route replace {ends.inner('b', 4)} dev xfrm0 src {ends.inner('a', 4)}")
+    a.ip("link add ipsec42 type xfrm dev v0 if_id 42", "link set ipsec42 up",
+         f"route replace {ends.inner('b', 4)} dev ipsec42 src {ends.inner('a', 4)}")
     conns, since = ends.establish(a, b, esn="yes", if_id=42, peer_words={"if_id": 0})
     ends.exchange(a, b, conns[0])
     ends.verdict(a, b, conns, True, since)
     ktap.equal({s.if_id for s in a.states() if s.names}, {42}, "if_id")
-    sent = a.host.run("ip", "-s", "link", "show", "xfrm0", capture_output=True).stdout
+    sent = a.host.run("ip", "-s", "link", "show", "ipsec42", capture_output=True).stdout
     ktap.check(int(re.search(r"TX:.*\n\s+\d+\s+(\d+)", sent)[1]) > 20, sent)
 
 
@@ -238,23 +235,23 @@ def beet(a, b):
             end.forget()
 
 
-@scenario("certificates")
+@scenario("certificates", apart=True)
 def certificates(a, b):
     authority = certs.Authority()
     for end in (a, b):
         name = f"{end.letter}.example"
-        end.daemon.trust(name, *authority.issue(name))
+        end.trust(name, *authority.issue(name))
     conns, since = ends.establish(a, b, auth="cert", esn="yes")
     ends.exchange(a, b, conns[0])
     ends.verdict(a, b, conns, True, since)
 
 
-@scenario("IPComp", short=True)
+@scenario("IPComp", short=True, apart=True)
 def compression(a, b):
     conns, since = ends.establish(a, b, compress=True, esn="yes")
     ends.exchange(a, b, conns[0])
     for end, other in ((a, "b"), (b, "a")):
-        end.tcp(ends.inner(other, 4), ends.inner(end.letter, 4), bytes(100000))
+        end.tcp(ends.inner(other, 4), ends.inner(end.letter, 4), size=100000, random=False)
     for end in (a, b):
         found = end.states()
         ktap.equal({s.esn for s in found if s.names and s.proto == "esp"}, {True}, end.show())
@@ -269,8 +266,8 @@ def narrow(a, b, family):
     b.ip("link set v0 mtu 1300")
     conns, since = ends.establish(a, b, family=family, esn="yes")
     there, here = ends.inner("b", family), ends.inner("a", family)
-    a.tcp(there, here, os.urandom(200000))
-    b.tcp(here, there, os.urandom(200000))
+    a.tcp(there, here, size=200000)
+    b.tcp(here, there, size=200000)
     route = a.host.run("ip", "route", "get", ends.outer("b", family),
                        capture_output=True).stdout
     ktap.check(" mtu 1300 " in route, f"no path MTU was learnt: {route}")
@@ -280,11 +277,11 @@ def narrow(a, b, family):
     ends.judge(a, conns[0], True)
 
 
-@scenario("path MTU discovery and fragments, IPv4", short=True)
+@scenario("path MTU discovery and fragments, IPv4", short=True, apart=True)
 def pmtu4(a, b):
     narrow(a, b, 4)
 
 
-@scenario("path MTU discovery and fragments, IPv6")
+@scenario("path MTU discovery and fragments, IPv6", apart=True)
 def pmtu6(a, b):
     narrow(a, b, 6)

@@ -53,6 +53,7 @@ PLUG = "tc -n gw1 qdisc {} dev {} root plug {}"
 SOURCES = {"src": "10.0.0", "src2": "10.0.3"}	# and their networks
 DOORS = {"src": "l0", "src2": "l3"}		# of gw1
 RING = 256
+SECONDS = 10			# more than a burst takes
 
 
 def network():
@@ -150,16 +151,17 @@ def mark(sock, count):
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
 
 
-def stamps(sock):
-    """When the markers came, nanoseconds; ends when none comes any more"""
+def stamps(sock, most):
+    """When the markers came, nanoseconds; ends with the last, or when none comes any more"""
     found = []
-    while True:
+    while len(found) < most:
         try:
             _, more, _, _ = sock.recvmsg(2048, 128)
         except socket.timeout:
-            return found
+            break
         second, nano = struct.unpack("ll", more[0][2])
         found.append(second * 10 ** 9 + nano)
+    return found
 
 
 def arrived():
@@ -188,10 +190,10 @@ def rate(socks, what, size, count):
     with sink:
         sink.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 20)
         sink.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        sink.settimeout(3)
+        sink.settimeout(SECONDS)
         before = arrived()
         burst(socks, size, count)
-        times = stamps(sink)
+        times = stamps(sink, len(socks) * (1 + MARKERS))
     got = arrived() - before
     lost = count * len(socks) - got
     if len(times) < 2 * len(socks):
@@ -230,7 +232,7 @@ def late(socks, size, count):
         tap.bind(("l1", ETH_ALL))
         before = arrived()
         burst(socks, size, count)
-        tap.settimeout(3)
+        tap.settimeout(SECONDS)
         numbers = list(seen(tap))
     got = arrived() - before
     if not numbers or len(numbers) != got:	# or "none is late" would say nothing

@@ -17,8 +17,8 @@ import rig		# noqa: E402
 import tcp		# noqa: E402
 from rig import ALONE_OFFLOAD, INTREE_OFFLOAD, MODULE_OFFLOAD, PCRYPT, PLAIN, WIREGUARD	# noqa: E402
 
-ROUNDS = int(os.environ.get("IPSEC_BENCH_ROUNDS", "3"))
-SECONDS = float(os.environ.get("IPSEC_BENCH_SECONDS", "4"))
+ROUNDS = int(os.environ.get("IPSEC_BENCH_ROUNDS", "6"))
+SECONDS = float(os.environ.get("IPSEC_BENCH_SECONDS", "2"))
 SUITE = "AES-GCM, ESN"
 IMPLS = (PLAIN, INTREE_OFFLOAD, PCRYPT, ALONE_OFFLOAD, MODULE_OFFLOAD, WIREGUARD)
 if os.cpu_count() == 1:

@@ -72,7 +72,8 @@ fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), a million hostile
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} IPSEC_PACKETS=$${IPSEC_PACKETS:-21500} \
 		IPSEC_CONFIGS=$${IPSEC_CONFIGS:-600} \
 		$(CHECK) debug-kernel uml-kernel fuzz selftests-uml-kasan \
-			selftests-debug/hostile selftests-debug/ownership selftests-debug/config
+			selftests-debug/hostile selftests-debug/ownership selftests-debug/config \
+			always-spread always-spread-debug
 
 selftests: ## the selftests on the newest stock kernel
 	@$(SETUP) build vm

@@ -134,7 +134,7 @@ class StrongSwan(Daemon):
     package = "strongswan"
     program = ["/usr/sbin/charon-systemd"]
     ready = "/run/charon.vici"
-    established = r"IKE_SA \S+ established"
+    established = r"IKE_SA \S+ (?:established|rekeyed)"
     plugins = ("random nonce openssl aes sha1 sha2 hmac kdf gcm chapoly pem pkcs1 pkcs8 x509 "
                "pubkey constraints kernel-netlink socket-default vici")
 

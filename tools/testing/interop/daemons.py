@@ -233,7 +233,7 @@ class Libreswan(Daemon):
             pairs |= {"salifetime": f"{conn['rekey'] * 2}s", "rekeymargin": f"{conn['rekey']}s",
                       "rekeyfuzz": "0%"}
         if conn["rekey_ike"] or conn["reauth"]:
-            margin = conn["rekey"] or conn["reauth"]
+            margin = conn["rekey"] or 1
             pairs |= {"ikelifetime": f"{margin + (conn['rekey_ike'] or conn['reauth'])}s",
                       "rekeymargin": f"{margin}s", "rekeyfuzz": "0%",
                       "reauth": "yes" if conn["reauth"] else "no"}

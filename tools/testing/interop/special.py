@@ -2,6 +2,7 @@
 """What needs more than one connection that comes up: a function for each scenario, and
 with which daemons it runs."""
 
+import contextlib
 import re
 import subprocess
 import time
@@ -102,7 +103,10 @@ def under_traffic(a, b, seconds, **words):
     raced = sum(end.lost(before).get("XfrmOutStateInvalid", 0) for end, before in zip((a, b), since))
     ktap.check(sent - received <= 1 + raced + (0 if strict else gaps), f"{raced} raced, {gaps} gaps\n{said}")
     unlost(a, b, since, core=strict, but="XfrmOutStateInvalid")
-    ends.exchange(a, b, conns[0])
+    for _ in range(0 if strict else 5):		# a gap may fall into it
+        with contextlib.suppress(ktap.Failed):
+            return ends.exchange(a, b, conns[0])
+    return ends.exchange(a, b, conns[0])
 
 
 @scenario("CHILD SA renewed every 4 seconds under traffic", apart=True)

@@ -209,11 +209,12 @@ class Config:
         return "flush", xfrm.FLUSHSA, bytes([proto]), xfrm.NLM_F_ACK
 
     def spi(self):
-        """An SA without keys, which an update may then give some"""
+        """An SA without keys, which an update may then give some; of a reqid of its own, or the core
+        would migrate it, and warn as for others that cannot follow"""
         src, dst = self.ends()
         proto = self.random.choice(("esp", "ah"))
         self.asked = src, dst, SPIS[0], proto
-        body = xfrm.usersa(src, dst, 0, proto, "transport")
+        body = xfrm.usersa(src, dst, 0, proto, "transport", reqid=2)
         low, high = self.often((SPIS[0], SPIS[-1]), ((0, 0), (9, 3), (1, 0xffffffff)))
         return "spi", xfrm.ALLOCSPI, body + struct.pack("=II", low, high), xfrm.NLM_F_ACK
 

@@ -78,7 +78,7 @@ ENDLESS = struct.pack("=8Q", *[(1 << 64) - 1] * 4, 0, 0, 0, 0)
 
 
 def usersa(src, dst, spi, proto, mode, flags=0, window=0, seq=0, limits=ENDLESS,
-           selector=None):
+           selector=None, reqid=1):
     """struct xfrm_usersa_info; proto and mode are names or numbers"""
     family = packet.family_of(src)
     if selector is None:
@@ -86,7 +86,7 @@ def usersa(src, dst, spi, proto, mode, flags=0, window=0, seq=0, limits=ENDLESS,
     return (selector + pad16(packet.address(dst)) +
             struct.pack("!IB3x", spi, PROTO.get(proto, proto)) +
             pad16(packet.address(src)) + limits + bytes(32 + 12) +
-            struct.pack("=IIHBBB7x", seq, 1, family, MODE.get(mode, mode), window, flags))
+            struct.pack("=IIHBBB7x", seq, reqid, family, MODE.get(mode, mode), window, flags))
 
 
 def template(src, dst, proto, mode, optional=False):

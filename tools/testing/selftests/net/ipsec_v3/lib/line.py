@@ -9,6 +9,7 @@ Figures are the inbound SA's (packets, bytes, late, replayed, failed) and every
 counter of /proc/net/xfrm_stat and ipsec_v3_stat.
 """
 
+import contextlib
 import os
 import time
 
@@ -36,7 +37,9 @@ class Rig:
 def thread_id(name):
     """Of a kernel thread"""
     for pid in filter(str.isdigit, os.listdir("/proc")):
-        with open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
+        # some end meanwhile
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), \
+                open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
             if file.read().strip() == name:
                 return int(pid)
     return ktap.fail(f"no thread {name}")

@@ -12,9 +12,9 @@ is measured is time, so nothing else should run on the machine.  The packets of 
 burst wait behind a plug at the door of gw1 until all are there, encrypted already when
 gw1 shall decrypt, so that no sender takes a CPU from the gateway.  One CPU lets them go, and
 receives them as it would from the ring of a NIC: those that it has no time for yet are in no
-queue of the core's (the device ifb stops its own when that is full).  Markers (another DSCP) ahead of the burst and behind it are
-time-stamped in gw2, which throws the others away.  Every figure is the median of all
-rounds, in which the implementations take their turns.
+queue of the core's (the device ifb stops its own when that is full).  Markers (another DSCP)
+ahead of the burst and behind it are time-stamped in gw2, which throws the others away.  Every
+figure is the median of all rounds, in which the implementations take their turns.
 """
 
 import json
@@ -41,10 +41,9 @@ if os.cpu_count() == 1:
     IMPLS = {"decrypts": (PLAIN, INTREE, MODULE, WIREGUARD)}
 SIZES = (64, 1400)
 FLOWS = 16
-CHUNK = 200			# packets that WireGuard surely queues, as it encrypts later
-WIREGUARD_PACKETS = 900		# more would not fit its queue, markers included
+WIREGUARD_PACKETS = 900		# it encrypts later, and more would not fit its queue, markers included
 MARKERS = 8
-TRIES = 5			# of a burst whose markers all got lost
+TRIES = 5			# of a burst whose first or last markers all got lost
 TOS = 0x20			# of a marker
 SINK = "10.0.1.2"
 ETH_ALL, ETH_IP = 3, 0x800
@@ -135,13 +134,11 @@ def queued(source, count):
             sys.exit(f"bench: {waiting(source)} of {count} packets wait for the gateway")
 
 
-def send(source, socks, size, count):
+def send(socks, size, count):
     """Packets of size bytes, their number in front, in flows by turns"""
     rest = bytes(size - 28 - 4)
     for n in range(count):
         socks[n % FLOWS].sendto(struct.pack("!I", n) + rest, (SINK, 9))
-        if count == WIREGUARD_PACKETS and n % CHUNK == CHUNK - 1:
-            queued(source, n)
 
 
 def mark(sock, count):
@@ -174,10 +171,10 @@ def burst(socks, size, count):
     """socks: {source: its sockets}; each is let go by a CPU of its own"""
     for source, some in socks.items():
         sh(PLUG.format("change", source, "block"))
-        mark(some[0], 1)
-        send(source, some, size, count)
         mark(some[0], MARKERS)
-        queued(source, count + MARKERS)
+        send(some, size, count)
+        mark(some[0], MARKERS)
+        queued(source, count + 2 * MARKERS)
     sh("".join(f"taskset -c {cpu} {PLUG.format('change', source, 'release_indefinite')} & "
                for cpu, source in enumerate(socks)) + "wait")
 
@@ -193,11 +190,11 @@ def rate(socks, what, size, count):
         sink.settimeout(SECONDS)
         before = arrived()
         burst(socks, size, count)
-        times = stamps(sink, len(socks) * (1 + MARKERS))
+        times = stamps(sink, 2 * MARKERS * len(socks))
     time.sleep(0.5)		# other flows than that of the markers may be on another CPU
     got = arrived() - before
     lost = count * len(socks) - got
-    if len(times) < 2 * len(socks):
+    if len(times) <= MARKERS * len(socks):	# perhaps none of those ahead of it
         return -1, lost
     return got * 10 ** 9 / (times[-1] - times[0]), lost
 

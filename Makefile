@@ -67,7 +67,7 @@ kunit: ## unit tests of the pure cores, in the debug kernel
 	@$(SETUP) vm debug
 	@$(CHECK) debug-kernel kunit
 
-fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), a million hostile packets (IPSEC_PACKETS=21500 a case) and configurations (IPSEC_CONFIGS=600 a case) under KASAN, a tenth of the packets with lockdep and kmemleak
+fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), a million hostile packets (IPSEC_PACKETS=21500 a case) and configurations (IPSEC_CONFIGS=600 a case) under KASAN, a tenth of the packets with lockdep and kmemleak, and once more in lanes
 	@$(SETUP) fuzz build vm debug
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} IPSEC_PACKETS=$${IPSEC_PACKETS:-21500} \
 		IPSEC_CONFIGS=$${IPSEC_CONFIGS:-600} \

@@ -63,7 +63,8 @@ def half(package):
 
 
 class Daemon:
-    """package, program, ready (a socket), established (what it logs of each IKE SA) and the files are the subclass's."""
+    """package, program, ready (a socket), established (what it logs of each IKE SA) and the files
+    are the subclass's."""
 
     def __init__(self, host):
         self.host = host
@@ -204,7 +205,7 @@ class Libreswan(Daemon):
     package = "libreswan"
     program = ["/usr/libexec/ipsec/pluto", "--nofork", "--config", "/etc/ipsec.conf"]
     ready = "/run/pluto/pluto.ctl"
-    established = "established IKE SA|rekeyed IKE SA"
+    established = "(?:initiator|responder) (?:established|rekeyed) IKE SA"
 
     def prepare(self):
         for path in ("/run/pluto", "/var/lib/ipsec/nss"):

@@ -84,7 +84,7 @@ class GroRig(Rig):
 
 
 RIG = GroRig()
-SENT = {"packets": 0, "seconds": 0.0}
+SENT = {"packets": 0, "spread": 0, "seconds": 0.0}
 
 
 def dice(*what):
@@ -219,6 +219,7 @@ def fire(on, packets, each=1):
             total[name] = total.get(name, 0) + n
         RIG.sockets.drain()
     SENT["packets"] += len(packets)
+    SENT["spread"] += total.get("RxSpread", 0)
     SENT["seconds"] += time.monotonic() - start
     return total
 
@@ -775,8 +776,9 @@ def begin():
 def end():
     if SENT["seconds"]:
         ktap.say(f"{SENT['packets']} hostile packets, "
-                 f"{SENT['packets'] / SENT['seconds']:.0f} a second")
+                 f"{SENT['packets'] / SENT['seconds']:.0f} a second, {SENT['spread']} in lanes")
     RIG.stop()
+    ktap.check(SENT["spread"] or "spread=1" not in impl.PARAMETERS, "spread=1, and nothing was spread")
 
 
 ktap.CASE_SECONDS += COUNT // 5

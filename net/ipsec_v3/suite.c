@@ -246,7 +246,8 @@ static int suite_hash(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 		NL_SET_ERR_MSG(extack, "The algorithm has no ICV of this length");
 		return -EINVAL;
 	}
-	err = suite_check_icv(sa->icvlen, extack);
+	/* fewer than 8 bits are not the null digest's 0 */
+	err = suite_check_icv(sa->icvlen ?: auth->alg_trunc_len, extack);
 	if (err)
 		return err;
 	err = crypto_ahash_setkey(ahash, auth->alg_key, bytes(auth->alg_key_len));

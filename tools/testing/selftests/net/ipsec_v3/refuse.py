@@ -127,6 +127,7 @@ for bits in (8, 32, 56):
     refusal(f"hmac(sha256) cut to {bits} bits, ESN", ICV, [*CBC, *SHA256, str(bits)],
             intree_fails=SHORT if bits >= 32 else None,     # authencesn refuses 1 to 3
             more=("replay-window", "64", "flag", "esn"))
+for bits in (1, 4, 7, 8, 32, 56):	# not even a byte is not the null digest's none
     refusal(f"hmac(sha256) cut to {bits} bits", ICV, [*SHA256, str(bits)], protos=("ah",),
             intree_fails=SHORT)
 for name in ("rfc4106(gcm(aes))", "rfc4309(ccm(aes))"):

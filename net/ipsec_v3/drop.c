@@ -8,7 +8,7 @@
 #define DROP_NAME(symbol, name, ...)		[IPSEC_DROP_##symbol] = name,
 #define EVENT_NAME(symbol, name, ...)		[IPSEC_EVENT_##symbol] = name,
 
-static const s8 drop_errno[] = { IPSEC_DROPS(DROP_ERRNO) };
+static const s16 drop_errno[] = { IPSEC_DROPS(DROP_ERRNO) };
 
 static const char * const count_name[] = {
 	IPSEC_DROPS(DROP_NAME)

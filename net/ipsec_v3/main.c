@@ -59,13 +59,17 @@ struct ipsec_claim {
 	const struct xfrm_type		*type;
 };
 
+/* a kernel booted with ipv6.disable=1 still has IPv4 */
+static bool claim_absent(const struct ipsec_claim *claim)
+{
+	return claim->family->af == AF_INET6 && !ipv6_mod_enabled();
+}
+
 /* the type that holds our slot in the core now, or NULL; RCU is held */
 static const struct xfrm_type *claim_holder(const struct ipsec_claim *claim)
 {
 	const struct xfrm_state_afinfo *afinfo = xfrm_state_afinfo_get_rcu(claim->family->af);
 
-	if (!afinfo)
-		return ERR_PTR(-EAFNOSUPPORT);
 	return claim->type->proto == IPPROTO_ESP ? afinfo->type_esp : afinfo->type_ah;
 }
 
@@ -94,9 +98,7 @@ static int claim_check(const struct ipsec_claim *claim)
 
 	rcu_read_lock();
 	holder = claim_holder(claim);
-	if (IS_ERR(holder)) {
-		err = PTR_ERR(holder);
-	} else if (holder) {
+	if (holder) {
 		/* modprobe takes -EEXIST for "is loaded already", and is silent */
 		err = -EBUSY;
 		claim_complain(claim, holder->owner);
@@ -105,52 +107,52 @@ static int claim_check(const struct ipsec_claim *claim)
 	return err;
 }
 
-/* The protocol first: unlike the type, registering it fails on a conflict. */
-static int claim_setup(const struct ipsec_claim *claim)
+/* Unlike the type, registering it fails on a conflict. */
+static int protocol_setup(const struct ipsec_claim *claim)
 {
 	const struct ipsec_family *family = claim->family;
 	u8 proto = claim->type->proto;
 	int err = claim_check(claim);
 
 	if (err)
-		/* a kernel booted with ipv6.disable=1 still has IPv4 */
-		return err == -EAFNOSUPPORT && family->af == AF_INET6 ? 0 : err;
-
+		return err;
 	err = family->protocol_register(proto);
 	if (err) {
 		pr_err("IP protocol %u of %s is held by another module (%d)\n",
 		       proto, family->name, err);
 		return -EBUSY;
 	}
-	err = xfrm_register_type(claim->type, family->af);
-	if (err)
-		family->protocol_deregister(proto);
-	return err;
+	return 0;
 }
 
-static void claim_teardown(const struct ipsec_claim *claim)
+static void protocol_teardown(const struct ipsec_claim *claim)
+{
+	claim->family->protocol_deregister(claim->type->proto);
+}
+
+static int type_setup(const struct ipsec_claim *claim)
+{
+	return xfrm_register_type(claim->type, claim->family->af);
+}
+
+static void type_teardown(const struct ipsec_claim *claim)
 {
 	const struct xfrm_type *holder;
 
 	rcu_read_lock();
 	holder = claim_holder(claim);
 	rcu_read_unlock();
-	if (IS_ERR(holder))
-		return;
 	/* an in-tree module that was loaded at the same moment may have taken the slot and, refused
 	 * the protocol, cleared it
 	 */
 	if (holder == claim->type)
 		xfrm_unregister_type(claim->type, claim->family->af);
-	claim->family->protocol_deregister(claim->type->proto);
 }
 
 static int offload_setup(const struct ipsec_claim *claim)
 {
 	int err = ipsec_offload_setup(claim->family);
 
-	if (err == -EAFNOSUPPORT && claim->family->af == AF_INET6)
-		return 0;
 	if (err)
 		pr_err("GSO and GRO of ESP for %s are held by another module (%d)\n",
 		       claim->family->name, err);
@@ -173,16 +175,22 @@ static const struct ipsec_part parts[] = {
 	{ ipsec_guard_setup, ipsec_guard_teardown },
 };
 
-/* ESP before its offload half, which would not be ours without it */
+/* ESP before its offload half, which would not be ours without it; the types last, as an SA may
+ * be made of the first at once, and must not see those behind it fail
+ */
 static const struct ipsec_claim claims[] = {
-	{ claim_setup, claim_teardown, &ipsec_family4, &esp_type },
+	{ protocol_setup, protocol_teardown, &ipsec_family4, &esp_type },
 	{ offload_setup, offload_teardown, &ipsec_family4, &esp_type },
-	{ claim_setup, claim_teardown, &ipsec_family4, &ah_type },
+	{ protocol_setup, protocol_teardown, &ipsec_family4, &ah_type },
 #if IS_ENABLED(CONFIG_IPV6)
-	{ claim_setup, claim_teardown, &ipsec_family6, &esp_type },
+	{ protocol_setup, protocol_teardown, &ipsec_family6, &esp_type },
 	{ offload_setup, offload_teardown, &ipsec_family6, &esp_type },
-	{ claim_setup, claim_teardown, &ipsec_family6, &ah_type },
+	{ protocol_setup, protocol_teardown, &ipsec_family6, &ah_type },
+	{ type_setup, type_teardown, &ipsec_family6, &esp_type },
+	{ type_setup, type_teardown, &ipsec_family6, &ah_type },
 #endif
+	{ type_setup, type_teardown, &ipsec_family4, &esp_type },
+	{ type_setup, type_teardown, &ipsec_family4, &ah_type },
 };
 
 static void parts_teardown(size_t done)
@@ -209,7 +217,8 @@ static int __init parts_setup(void)
 static void claims_teardown(size_t done)
 {
 	while (done--)
-		claims[done].teardown(&claims[done]);
+		if (!claim_absent(&claims[done]))
+			claims[done].teardown(&claims[done]);
 }
 
 static int __init claims_setup(void)
@@ -218,7 +227,7 @@ static int __init claims_setup(void)
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(claims); i++) {
-		err = claims[i].setup(&claims[i]);
+		err = claim_absent(&claims[i]) ? 0 : claims[i].setup(&claims[i]);
 		if (err) {
 			claims_teardown(i);
 			return err;

@@ -431,34 +431,29 @@ int ipsec_offload_init_state(struct xfrm_state *x)
 /* whose offload the core calls for ESP now, or NULL */
 static const struct xfrm_type_offload *offload_holder(const struct ipsec_family *family)
 {
-	const struct xfrm_type_offload *holder = ERR_PTR(-EAFNOSUPPORT);
-	const struct xfrm_state_afinfo *afinfo;
+	const struct xfrm_type_offload *holder;
 
 	rcu_read_lock();
-	afinfo = xfrm_state_afinfo_get_rcu(family->af);
-	if (afinfo)
-		holder = afinfo->type_offload_esp;
+	holder = xfrm_state_afinfo_get_rcu(family->af)->type_offload_esp;
 	rcu_read_unlock();
 	return holder;
 }
 
 /**
  * ipsec_offload_setup() - make it known to the core, if asked to
- * @family: IPv4 or IPv6
+ * @family: IPv4 or IPv6, which this kernel has
  *
  * Return: 0 or -errno, and then nothing is held.
  */
 int ipsec_offload_setup(const struct ipsec_family *family)
 {
-	const struct xfrm_type_offload *holder;
 	int err;
 
 	if (!ipsec_offload)
 		return 0;
-	holder = offload_holder(family);
 	/* the core would overwrite it */
-	if (holder)
-		return IS_ERR(holder) ? PTR_ERR(holder) : -EBUSY;
+	if (offload_holder(family))
+		return -EBUSY;
 	err = family->offload_register(&offload_esp);
 	if (err)
 		return err;

@@ -7,12 +7,14 @@ ping through an SA.
 """
 import contextlib
 import ctypes
+import errno
 import os
 import re
 import subprocess
+import threading
 import time
 
-from lib import impl, ktap, memory
+from lib import impl, ktap, memory, setting, xfrm
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.realpath(os.path.join(HERE, "../../../../.."))
@@ -104,11 +106,15 @@ def nobody():
         free_protocols()
 
 
-def add_sa(family, proto, spi, where=(), check=True, backward=False):
+def sa_words(family, proto, spi, backward=False):
     src, dst = reversed(ADDRESS[family]) if backward else ADDRESS[family]
-    return ip(*where, "xfrm", "state", "add", "src", src, "dst", dst, "proto", proto,
-              "spi", str(spi), "reqid", "1", "mode", "transport",
-              "replay-window", "64", "flag", "esn", *ALGORITHM[proto], check=check)
+    return ["xfrm", "state", "add", "src", src, "dst", dst, "proto", proto,
+            "spi", str(spi), "reqid", "1", "mode", "transport",
+            "replay-window", "64", "flag", "esn", *ALGORITHM[proto]]
+
+
+def add_sa(family, proto, spi, where=(), backward=False):
+    return ip(*where, *sa_words(family, proto, spi, backward))
 
 
 def add_policies(family, proto, ns):
@@ -334,6 +340,40 @@ class Insmod:
         """0 or an errno"""
         failed = self.libc.syscall(313, self.module, b"", 0)
         return ctypes.get_errno() if failed else 0
+
+
+def asks(stop):
+    """For one SA, again and again"""
+    netlink = xfrm.Socket()
+    body = xfrm.usersa(*ADDRESS[4], 0x500, "esp", "transport") + xfrm.algorithm(
+        xfrm.A_AEAD, "rfc4106(gcm(aes))", bytes(20), 128)
+    while not stop.is_set():
+        with contextlib.suppress(OSError):
+            netlink.send(xfrm.NEWSA, body)
+            netlink.answer()
+
+
+@ktap.case("an SA that is asked for while a load fails does not get half a module")
+def asked_while_failing():
+    """The load fails at the last protocol; an SA of the first is asked for all the time."""
+    only_module()
+    with nobody():
+        run("modprobe", OURS)
+        add_sa(4, "esp", 0x500)		# which loads the cipher
+    # from here on nobody but us loads anything
+    with nobody(), setting.of("/proc/sys/kernel/modprobe", "/nobody"):
+        load_in_tree("ah6")
+        insmod, stop = Insmod(OURS), threading.Event()
+        asking = threading.Thread(target=asks, args=(stop,))
+        asking.start()
+        try:
+            refused = {insmod.load() for _ in range(20)}
+        finally:
+            stop.set()
+            asking.join()
+        assert refused == {errno.EBUSY}, refused
+        shown = ip("xfrm", "state").stdout
+        assert not shown, f"an SA without a module:\n{shown}"
 
 
 @ktap.case("a failed allocation at any point of the load leaves nothing behind")

@@ -14,6 +14,10 @@
 #include "drop.h"
 #include "lane.h"
 
+#if !IS_ENABLED(CONFIG_XFRM_OFFLOAD) || !IS_ENABLED(CONFIG_PROC_FS) || !IS_ENABLED(CONFIG_SYSCTL)
+#error "ipsec_v3 needs a kernel with CONFIG_XFRM_OFFLOAD, CONFIG_PROC_FS and CONFIG_SYSCTL"
+#endif
+
 #define IPSEC_IV_MAX	16	/* longest IV of any cipher that xfrm names */
 #define IPSEC_ICV_MAX	64	/* HMAC-SHA-512, untruncated */
 

@@ -125,36 +125,36 @@ bool ipsec_late_queue(struct ipsec_sa *sa, struct sk_buff *stash)
 	return true;
 }
 
-/* a verified copy of the packet under another sequence number, or NULL */
+/* The packet under another sequence number: a copy that verified, or NULL when that is not its
+ * number. An error, of memory or of the driver, is counted, and judges the packet.
+ */
 static struct sk_buff *late_try(struct ipsec_sa *sa, struct sk_buff *stash, u64 seq)
 {
 	struct sk_buff *copy = skb_copy(stash, GFP_KERNEL);
+	int err;
 
 	ipsec_event(sa, IPSEC_EVENT_RX_SECOND);
 	if (!copy)
-		return NULL;
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM));
+	/* the NIC's sum is that of the encrypted packet */
+	copy->ip_summed = CHECKSUM_NONE;
 	XFRM_SKB_CB(copy)->seq.input.hi = htonl(seq >> 32);
-	if (!ipsec_rx_verify(sa, copy, seq))
+	err = ipsec_rx_verify(sa, copy, seq);
+	if (!err)
 		return copy;
 	kfree_skb(copy);
-	return NULL;
+	return err == -EBADMSG ? NULL : ERR_PTR(err);
 }
 
-static bool late_is_late(struct ipsec_sa *sa, struct sk_buff *stash,
-			 const struct replay_window *window)
+/* left of the window */
+static struct sk_buff *late_lower(struct ipsec_sa *sa, struct sk_buff *stash,
+				  const struct replay_window *window)
 {
-	struct sk_buff *copy;
 	u64 seq;
 
 	if (!replay_late_candidate(window, ipsec_rx_seq(stash), &seq))
-		return false;
-	copy = late_try(sa, stash, seq);
-	if (!copy)
-		return false;
-
-	ipsec_window_late(sa, copy, seq);
-	kfree_skb(copy);
-	return true;
+		return NULL;
+	return late_try(sa, stash, seq);
 }
 
 /* A packet that waited behind one that has moved the window by subspaces: what it stands
@@ -168,7 +168,7 @@ static struct sk_buff *late_again(struct ipsec_sa *sa, struct sk_buff *stash,
 	return seq == ipsec_rx_seq(stash) ? NULL : late_try(sa, stash, seq);
 }
 
-/* the copy that verified under a higher number, its window moved there, or NULL */
+/* likewise under a higher number, and the window moves there */
 static struct sk_buff *late_resync(struct ipsec_sa *sa, struct sk_buff *stash,
 				   const struct replay_window *window)
 {
@@ -186,38 +186,46 @@ static struct sk_buff *late_resync(struct ipsec_sa *sa, struct sk_buff *stash,
 			return NULL;
 		copy = late_try(sa, stash, seq);
 	}
-	if (copy)
+	if (!IS_ERR_OR_NULL(copy))
 		ipsec_window_resync(sa, seq);
 	return copy;
 }
 
-static void late_judge(struct sk_buff *stash)
+/* to its receiver, or to the core as a loss */
+static void late_deliver(struct ipsec_sa *sa, struct sk_buff *stash, struct sk_buff *copy)
 {
-	struct xfrm_state *x = xfrm_input_state(stash);
-	struct ipsec_sa *sa = ipsec_sa(x);
-	struct replay_window window;
-	struct sk_buff *copy;
-	int nexthdr;
+	int nexthdr = PTR_ERR_OR_ZERO(copy);
 
-	ipsec_window_snapshot(sa, &window);
-	if (late_is_late(sa, stash, &window)) {
-		ipsec_rx_release(sa, stash);
-		kfree_skb(stash);
-		return;
-	}
-
-	copy = late_again(sa, stash, &window) ?: late_resync(sa, stash, &window);
-	local_bh_disable();
-	rcu_read_lock();
-	if (copy) {
+	if (!copy) {
+		nexthdr = ipsec_rx_forged(sa, stash, ipsec_rx_seq(stash));
+	} else if (!nexthdr) {
 		nexthdr = ipsec_rx_finish(sa, copy, ipsec_rx_seq(copy));
 		kfree_skb(stash);
 		stash = copy;
-	} else {
-		nexthdr = ipsec_rx_forged(sa, stash, ipsec_rx_seq(stash));
 	}
 	if (nexthdr != -EINPROGRESS)
 		ipsec_rx_deliver(sa, stash, nexthdr);
+}
+
+static void late_judge(struct sk_buff *stash)
+{
+	struct ipsec_sa *sa = ipsec_sa(xfrm_input_state(stash));
+	struct replay_window window;
+	struct sk_buff *copy;
+
+	ipsec_window_snapshot(sa, &window);
+	copy = late_lower(sa, stash, &window);
+	if (!IS_ERR_OR_NULL(copy)) {
+		ipsec_window_late(sa, copy, ipsec_rx_seq(copy));
+		kfree_skb(copy);
+		ipsec_rx_discard(sa, stash);
+		return;
+	}
+	copy = copy ?: late_again(sa, stash, &window) ?: late_resync(sa, stash, &window);
+
+	local_bh_disable();
+	rcu_read_lock();
+	late_deliver(sa, stash, copy);
 	rcu_read_unlock();
 	local_bh_enable();
 }

@@ -50,18 +50,31 @@ static struct net_device *rx_tunnel(const struct ipsec_sa *sa, struct sk_buff *s
 	return sa->family->af == AF_INET ? cb->tunnel.ip4->dev : cb->tunnel.ip6->dev;
 }
 
-/**
- * ipsec_rx_release() - give up the devices of a packet that ends with us
- * @sa: the SA
- * @skb: the packet, still the caller's; type->input has kept it, or is about to say so
- *
- * Context: any.
+/* gives up the devices of a packet that ends with us; type->input has kept it, or is about to say
+ * so
  */
-void ipsec_rx_release(struct ipsec_sa *sa, struct sk_buff *skb)
+static void rx_release(struct ipsec_sa *sa, struct sk_buff *skb)
 {
 	dev_put(rx_tunnel(sa, skb));
 	/* which the core took for us */
 	dev_put(skb->dev);
+}
+
+/**
+ * ipsec_rx_discard() - a packet that type->input has kept ends with us
+ * @sa: the SA, which may go with the packet
+ * @skb: the packet; consumed, and with it what was held of its devices. Its end is counted.
+ *
+ * Context: any.
+ */
+void ipsec_rx_discard(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	struct net_device *tunnel = rx_tunnel(sa, skb), *dev = skb->dev;
+
+	/* whoever traces it may look at them */
+	kfree_skb(skb);
+	dev_put(tunnel);
+	dev_put(dev);
 }
 
 /* The packet ends with us although nothing is wrong. The core forgets it on -EINPROGRESS; one
@@ -97,7 +110,7 @@ static int rx_accept(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
 {
 	if (unlikely(nexthdr == IPPROTO_NONE && sa->type.proto == IPPROTO_ESP)) {
 		ipsec_window_dummy(sa, skb, ipsec_rx_seq(skb));
-		ipsec_rx_release(sa, skb);
+		rx_release(sa, skb);
 		return rx_consume(skb);
 	}
 	if (unlikely(!skb_dst(skb) && rx_nested(nexthdr)))
@@ -229,8 +242,7 @@ static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr
 		ipsec_drop(sa, ipsec_rx_seq(skb), IPSEC_DROP_RX_DEVICE);
 	else
 		XFRM_INC_STATS(xs_net(sa->x), LINUX_MIB_XFRMINSTATEPROTOERROR);
-	ipsec_rx_release(sa, skb);
-	kfree_skb(skb);
+	ipsec_rx_discard(sa, skb);
 }
 
 /**
@@ -243,13 +255,16 @@ static void rx_drop_device(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr
  */
 void ipsec_rx_deliver(struct ipsec_sa *sa, struct sk_buff *skb, int nexthdr)
 {
-	struct net_device *tunnel = rx_tunnel(sa, skb);
+	struct net_device *tunnel = rx_tunnel(sa, skb), *dev = skb->dev;
 
 	if (unlikely(rx_device_gone(sa->x, skb, nexthdr))) {
 		rx_drop_device(sa, skb, nexthdr);
 		return;
 	}
+	/* the core gives it up, and then asks it whether it is up */
+	dev_hold(dev);
 	xfrm_input_resume(skb, nexthdr);
+	dev_put(dev);
 	dev_put(tunnel);
 }
 
@@ -341,7 +356,7 @@ int ipsec_input(struct xfrm_state *x, struct sk_buff *skb)
  * @seq: the sequence number to try
  *
  * Context: process context, sleeps.
- * Return: 0 or -errno.
+ * Return: 0, -EBADMSG when it is not, or another -errno (counted) when nobody can say.
  */
 int ipsec_rx_verify(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
@@ -352,5 +367,5 @@ int ipsec_rx_verify(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 		return PTR_ERR(req);
 	err = rx_verdict(req, ipsec_req_wait(req, sa->rx->run));
 	ipsec_req_put(req);
-	return err;
+	return err && err != -EBADMSG ? rx_failed(sa, skb, seq, err) : err;
 }

@@ -159,6 +159,7 @@ def esn_late(proto, shape):
     for seq in (top - 64, top - 65, top - 99999, top - (1 << 31),
                 top - TOP32 + 2 * JUMP):
         on.does(late(), seq)
+    RIG.dut.wire.unanswered()
     on.accepts(top - 63)
     bits_true(on, {top, top - 63}, 64)
 
@@ -192,6 +193,7 @@ def esn_forged(proto, shape):
         on.does(FORGED_TWICE, seq, flip_icv=True)
     # a right ICV, but under another high half
     on.does(FORGED, top + 1, hashed_seq=top + 1 + TOP32)
+    RIG.dut.wire.unanswered()
     on.accepts(top + 1)
 
 
@@ -290,17 +292,55 @@ def one_each(on, spis):
     return [forged.replace(struct.pack("!I", SPI_IN), struct.pack("!I", spi), 1) for spi in spis]
 
 
+def many(on):
+    """Forgeries for so many SAs that each could have more tries than the namespace allows to all"""
+    return 120 * one_each(on, range(0x7000, 0x7064))
+
+
+def limit_reached(count, seconds):
+    if count <= TRIES_IN_NETNS * (seconds + 1):
+        raise ktap.Skip("this machine is too slow to reach the limit")
+
+
 @ktap.case("ESP ESN: a flood for many SAs has few second tries in all")
 def many_flooded():
-    """So many SAs that each could have more tries than the namespace allows to all"""
     on = line(ESP_GCM)
-    packets = one_each(on, range(0x7000, 0x7064))
-    changed, seconds = flood(120 * packets, on.dut.counters, ("XfrmInStateProtoError",))
-    if 120 * len(packets) <= TRIES_IN_NETNS * (seconds + 1):
-        raise ktap.Skip("this machine is too slow to reach the limit")
+    packets = many(on)
+    changed, seconds = flood(packets, on.dut.counters, ("XfrmInStateProtoError",))
+    limit_reached(len(packets), seconds)
     second_tries_bounded(changed, seconds, TRIES_IN_NETNS)
     if not impl.INTREE:
         ktap.check(changed.get("RxSecondTry", 0) > TRIES_PER_SECOND, "hardly one had a second try")
+
+
+@contextlib.contextmanager
+def elsewhere():
+    """An SA in another namespace"""
+    rig = Rig()
+    rig.start(name="elsewhere")
+    try:
+        yield Line(rig, V4, Combined(GCM), "esp", True, 64, BASE[True])
+    finally:
+        rig.stop()
+
+
+@ktap.case("ESP ESN: second tries that are spent in another namespace are there in this one", intree_fails=ESN_LATE)
+def spent_elsewhere():
+    """At the end of a flood there, when more than a few have none, late packets here"""
+    on = line(ESP_GCM)
+    on.accepts(on.start + 64)
+    genuine = [on.seal(on.start - n) for n in range(TRIES_PER_SECOND // 2)]
+    count, before = len(genuine), on.figures()
+    with elsewhere() as other:
+        forged = many(other)
+        start = time.monotonic()
+        for n, data in enumerate(forged):
+            other.dut.wire.send(data)
+            if genuine and len(forged) - n <= 40 * count and not n % 40:
+                RIG.dut.wire.send(genuine.pop())
+        seconds = time.monotonic() - start
+        on.settle(before, {name: n * count for name, n in late().items()})
+    limit_reached(0.9 * len(forged), seconds)
 
 
 for name, proto in PROTOS.items():
@@ -322,11 +362,16 @@ def nobody_judges():
         yield
 
 
+def crowd(on):
+    """More forgeries than may wait"""
+    return 100 * one_each(on, range(0x7000, 0x7004))
+
+
 @ktap.case("ESP ESN: more packets than may wait for a second try")
 def queue_full():
     """Those that find no place are forged at once; the others have their try later."""
     on = line(ESP_GCM)
-    packets = 100 * one_each(on, range(0x7000, 0x7004))
+    packets = crowd(on)
     time.sleep(1.1)		# the namespace's budget may be spent
     before = on.dut.counters()
 
@@ -342,6 +387,21 @@ def queue_full():
     ktap.wait_for(lambda: changed().get("RxForged") == len(packets), "every packet is judged")
     ktap.equal(changed(), {"RxForged": len(packets), "XfrmInStateProtoError": len(packets),
                            "RxSecondTry": LATE_QUEUE}, "what changed")
+
+
+@ktap.case("ESP ESN: more packets than may wait in another namespace")
+def queue_full_elsewhere():
+    """A late one has its place in this."""
+    on = line(ESP_GCM)
+    on.accepts(on.start + 64)
+    before = on.figures()
+    with elsewhere() as other, nobody_judges():
+        packets = crowd(other)
+        for data in packets:
+            other.dut.wire.send(data)
+        ktap.equal(other.dut.counters().get("RxForged"), len(packets) - LATE_QUEUE, "judged at once")
+        RIG.dut.wire.send(on.seal(on.start))
+    on.settle(before, late())
 
 
 def gone_while_late(proto, action, unload=False):
@@ -400,6 +460,7 @@ def late_flaky():
             on.does(late(), top - 65)
             on.does(FORGED_TWICE, top + (1 << 31), flip_icv=True)
             flaky.reset()
+            RIG.dut.wire.unanswered()
             on.accepts(top + 1)
         finally:
             RIG.dut.flush()
@@ -428,6 +489,7 @@ def resync(proto, shape, ahead, more=RESYNC):
     ktap.equal(replay.seq, far + RUN, "top of the window after resynchronisation")
     ktap.check(replay.seen(0), "the packet is not marked")
     on.does(REPLAYED, far + RUN)
+    RIG.dut.wire.unanswered()
     on.accepts(far + RUN + 40)
     on.accepts(far + RUN + 39)
     bits_true(on, {far + RUN + 40, far + RUN + 39, far + RUN}, 64)
@@ -442,6 +504,7 @@ def refused_after_resync(on, far):
     ktap.wait_for(lambda: on.since(before).get("RxForged", 0) +
                   on.since(before).get("RxLate", 0) == 3, "the old numbers are refused")
     ktap.check("packets" not in on.since(before), "an old packet was accepted")
+    RIG.dut.wire.unanswered()
     on.accepts(far + RUN + 41)
 
 
@@ -488,6 +551,7 @@ def nothing_moves(on, packets):
                   "every packet fails")
     ktap.equal(on.replay().seq, on.start + 1, "top of the window")
     ktap.check("RxResync" not in on.since(before), "it resynchronised")
+    RIG.dut.wire.unanswered()
     on.accepts(on.start + 2)
 
 

@@ -10,6 +10,8 @@ from . import ktap, packet
 ETH_ALL, ETH_IP, ETH_IPV6 = 3, 0x0800, 0x86dd
 PACKET_OUTGOING = 4
 SO_SNDBUFFORCE = 32
+# What a host says of itself: types of ICMPv6, those of multicast listeners among them
+NEIGHBOURS = {(packet.ICMP6, kind) for kind in (*range(130, 138), 143)}
 
 
 class Wire:
@@ -74,6 +76,14 @@ class Wire:
                 ktap.fail(f"no packet of protocol {proto} within {seconds} s")
             if wanted is None or packet.split(data)[1] in wanted:
                 return data
+
+    def unanswered(self, also=()):
+        """Fails when anything arrives but what a host says of itself; also: (protocol, type)
+        of more that may."""
+        said = {*NEIGHBOURS, *also}
+        while (data := self.next(0.3)) is not None:
+            proto, rest = packet.split(data)[1:]
+            ktap.check((proto, rest[0]) in said, f"an answer: {data.hex()}")
 
     def silent(self, proto, seconds=0.3):
         """Fails when a packet of the protocol arrives."""

@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-only
 """What is built around a state: NAT, path MTU, TFC padding, extension headers in
-front of ESP.
+front of ESP, what the policy says of a packet that a good SA has taken.
 """
 
 import os
 import socket
 
 from lib import host, impl, ktap, packet, xfrm
+from lib.line import UNASKED
 from lib.peer import Esp
-from lib.shape import PORT_NATT, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL, Sockets
+from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL, Sockets
 from lib.suite import GCM, Combined
 
 START = 68 << 32 | 1000
@@ -158,6 +159,52 @@ def path_mtu(shape):
 
 for _shape in (TUNNEL[0], TUNNEL[3]):
     ktap.add(f"path MTU, {_shape}", path_mtu, _shape)
+
+# -- what an SA takes and no policy allows (RFC 4301 5.2) ----------------------------------
+
+OTHER = SPI_IN + 1
+
+
+def not_allowed(shape, counter, spi, segment, *lines):
+    """Counted by that name, and by no other.
+
+    segment: (next header, what is protected); lines: for Host.ip(), behind the usual"""
+    RIG.install(shape)
+    if lines:
+        RIG.dut.ip(*lines)
+    before = RIG.dut.counters()
+    next_header, inner = segment
+    RIG.dut.wire.send(packet.join(shape.header(), packet.ESP, Esp(ESP_SUITE, spi, True).seal(
+        inner, next_header, START + 1)))
+    ktap.wait_for(lambda: counter in host.delta(before, RIG.dut.counters()), counter)
+    changed = {name: n for name, n in host.delta(before, RIG.dut.counters()).items() if name not in UNASKED}
+    ktap.equal(changed, {counter: 1}, "what changed")
+    ktap.equal(RIG.dut.state(shape.here, spi).packets, 1, "packets that the SA has taken")
+    ktap.equal(RIG.sockets.waiting(shape), [], "datagrams that arrived")
+
+
+def another(shape, **more):
+    """An SA for other traffic"""
+    return host.state_line(shape.there, shape.here, OTHER, ESP_SUITE.words(), mode=shape.mode, esn=True, seq=START,
+                           **more)
+
+
+def elsewhere(shape):
+    """A tunnel's packet from an address that is another policy's, or nobody's"""
+    source = host.OUTER[shape.inner][1]
+    segment = packet.udp(source, shape.inner_here, PORT_PEER, PORT_DUT, b"from elsewhere")
+    return shape.to_dut(b"")[0], packet.ip(source, shape.inner_here, packet.UDP, segment)
+
+
+for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+    _right, _tcp = _shape.to_dut(b"not for you"), f"src {_shape.inner_there} dst {_shape.inner_here} proto tcp"
+    for _name, _counter, _spi, _segment, *_lines in (
+            ("by another SA", "XfrmInTmplMismatch", OTHER, _right, another(_shape, reqid=2)),
+            ("not of its SA's selector", "XfrmInStateMismatch", OTHER, _right, another(_shape, sel=_tcp)),
+            ("blocked", "XfrmInPolBlock", SPI_IN, _right, "xfrm policy flush",
+             _shape.policy("in", rule="action block")),
+            *([("from elsewhere", "XfrmInNoPols", SPI_IN, elsewhere(_shape))] if _shape in TUNNEL else [])):
+        ktap.add(f"no policy allows it: {_name}, {_shape}", not_allowed, _shape, _counter, _spi, _segment, *_lines)
 
 if os.environ.get("IPSEC_SHORT"):
     del ktap.CASES[1::2]

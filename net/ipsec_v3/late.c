@@ -199,9 +199,9 @@ static void late_deliver(struct ipsec_sa *sa, struct sk_buff *stash, struct sk_b
 	if (!copy) {
 		nexthdr = ipsec_rx_forged(sa, stash, ipsec_rx_seq(stash));
 	} else if (!nexthdr) {
-		nexthdr = ipsec_rx_finish(sa, copy, ipsec_rx_seq(copy));
 		kfree_skb(stash);
 		stash = copy;
+		nexthdr = ipsec_rx_finish(sa, copy, ipsec_rx_seq(copy));
 	}
 	if (nexthdr != -EINPROGRESS)
 		ipsec_rx_deliver(sa, stash, nexthdr);

@@ -9,6 +9,7 @@ module's, and not wiped by 6.1 and 6.12: the core's struct xfrm_algo and what ne
 """
 
 import contextlib
+import functools
 import mmap
 import os
 import subprocess
@@ -19,7 +20,7 @@ from lib import busy, cryptd, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig
 from lib.ram import MASK, Ram, Secret
 from lib.shape import TRANSPORT
-from lib.suite import CHACHA, GCM, Combined
+from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.trace import Trace
 
 V4 = TRANSPORT[0]
@@ -184,22 +185,45 @@ def kernel_log():
     return subprocess.run(["dmesg"], stdout=subprocess.PIPE, check=True).stdout
 
 
+PLAIN = os.urandom(30)		# what packets bear
+BIGGEST = 65535 - 20 - 8
+# {name: (protocol, suite)}
+KINDS = {"AES-GCM": ("esp", lambda: Combined(GCM)),
+         "authenc": ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
+         "AH": ("ah", lambda: Separate(auth="hmac(sha256)", bits=128))}
+
+
+def keys_of(suite):
+    """Without a salt"""
+    return [suite.secret] if isinstance(suite, Combined) else [key for key in (suite.enc_key, suite.auth_key) if key]
+
+
+def bad(on):
+    """What the Dut drops: (how to make it do that, reason)"""
+    short = packet.join(V4.header(), on.number, packet.split(on.seal(START + 1, PLAIN))[2][:20])
+    yield functools.partial(RIG.dut.wire.send, short), "RxShort"
+    yield functools.partial(RIG.dut.wire.send, on.seal(START + 2, PLAIN, flip_icv=True)), "RxForged"
+    if on.kind == "esp":
+        padded = on.seal(START + 3, plain=PLAIN + b"\xff\x11")
+        yield functools.partial(RIG.dut.wire.send, padded), "RxPadLength"
+    yield functools.partial(RIG.sockets.send, V4, PLAIN * (BIGGEST // len(PLAIN))), "TxTooBig"
+
+
 def dies(on):
     """In some ways, each counted"""
-    esp = packet.split(on.seal(START + 1))[2]
-    for data, reason in ((packet.ip(V4.there, V4.here, packet.ESP, esp[:20]), "RxShort"),
-                         (on.seal(START + 2, flip_icv=True), "RxForged"),
-                         (on.seal(START + 3, plain=bytes(14) + b"\xff\x11"), "RxPadLength")):
+    for act, reason in bad(on):
         before = RIG.dut.counters()
-        RIG.dut.wire.send(data)
+        with contextlib.suppress(OSError):	# a sender is told
+            act()
         if not impl.INTREE:
             ktap.wait_for(lambda before=before, reason=reason:
                           host.delta(before, RIG.dut.counters()).get(reason) == 1, reason)
 
 
+# no key is right for these
 REFUSED = (f"aead {GCM} {{key}} 56", f"aead {GCM} {{key}}00 128", "aead rfc0000(gcm(aes)) {key} 128",
            "auth-trunc hmac(sha256) {key} 32 enc cbc(aes) {key}",
-           "auth-trunc hmac(sha256) {key} 128 enc cbc(aes) {key}")
+           "auth-trunc hmac(sha256) {key} 128 enc cbc(aes) {key}00")
 
 
 def refusals(key):
@@ -213,22 +237,26 @@ def refusals(key):
             ktap.fail(f"accepted: {words}")
 
 
-@ktap.case("said: no key in the log, in the tracepoint or in a refusal")
-def said():
-    suite = Combined(GCM)
-    on = Line(RIG, V4, suite, "esp", True, 64, START)
+def said(proto, maker):
+    suite = maker()
+    on = Line(RIG, V4, suite, proto, True, 64, START)
     with Trace() as trace:
         dies(on)
         places = {"trace": trace.text().encode(), "records": trace.records()} if not impl.INTREE else {}
-    places["refusals"] = b"\n".join(refusals(suite.key))
+    places["refusals"] = b"\n".join(words for key in keys_of(suite) for words in refusals(key))
     places["log"] = kernel_log()
     ktap.say(places["refusals"].decode())
     for place, text in places.items():
         ktap.check(text, f"nothing in {place}")
-        for form in (suite.secret, suite.secret[:8], suite.secret[7::-1]):
-            for shown in (form, form.hex().encode(), form.hex(" ").encode(), form.hex(":").encode()):
-                ktap.check(shown not in text.lower() if shown != form else form not in text,
-                           f"the key is in {place}")
+        for secret in (*keys_of(suite), PLAIN):
+            for form in (secret, secret[:8], secret[7::-1]):
+                for shown in (form, form.hex().encode(), form.hex(" ").encode(), form.hex(":").encode()):
+                    ktap.check(shown not in text.lower() if shown != form else form not in text,
+                               f"{'plaintext' if secret is PLAIN else 'a key'} is in {place}")
+
+
+for name, (proto, maker) in KINDS.items():
+    ktap.add(f"said: no key or plaintext of {name} in the log, in the tracepoint or in a refusal", said, proto, maker)
 
 
 def log_of_a_death():

@@ -2,17 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """No write ever goes to a page that is not the packet's own.
 
-The page cache of a spliced file (CVE-2026-43284), the buffer of a zero-copy
-sender, the memory that a packet tap looks at: all of it is as it was after ESP
-has encrypted or decrypted what lies in it.  The files are on tmpfs, where the
-page cache is the file.
+The page cache of a spliced file (CVE-2026-43284), the buffer of a sender who splices
+his memory or sends without a copy, the memory that a packet tap looks at: all of it is
+as it was after ESP has encrypted or decrypted what lies in it.  The files are on tmpfs,
+where the page cache is the file.
 """
 
 import contextlib
+import ctypes
 import mmap
 import os
 import socket
 import tempfile
+import traceback
 
 from lib import host, impl, ktap, packet, wire
 from lib.line import Line, Rig
@@ -26,6 +28,7 @@ SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 MTU = 9000
 PAGE = 4096
 RELEASE = tuple(int(n) for n in os.uname().release.split(".")[:2])
+NOBODY = 65534
 LOOPBACK = {4: ("10.0.0.1", "10.1.0.1"), 6: ("fd00::1", "fd01::1")}
 SUITES = {
     "GCM": lambda: Combined(GCM),
@@ -37,8 +40,9 @@ SUITES = {
 
 @contextlib.contextmanager
 def file_with(content):
-    """An open file; fails when it has changed at the end."""
-    with tempfile.TemporaryFile(dir="/tmp") as file:
+    """An open file, which anybody may read; fails when it has changed at the end."""
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(content)
         file.flush()
         with mmap.mmap(file.fileno(), 0) as seen:
@@ -51,15 +55,25 @@ def file_with(content):
                    "the file was written to")
 
 
-def splice(file, size, sock):
-    """One datagram made of the file's pages"""
+def through_pipe(fill, size, sock):
+    """One datagram made of the pages with which fill(pipe) fills a pipe"""
     reader, writer = os.pipe()
     try:
-        ktap.equal(os.splice(file.fileno(), writer, size, offset_src=0), size, "spliced in")
+        ktap.equal(fill(writer), size, "spliced in")
         ktap.equal(os.splice(reader, sock.fileno(), size), size, "spliced out")
     finally:
         os.close(reader)
         os.close(writer)
+
+
+def splice(file, size, sock):
+    through_pipe(lambda pipe: os.splice(file.fileno(), pipe, size, offset_src=0), size, sock)
+
+
+def vmsplice(buffer, size, sock):
+    """Of the sender's own memory"""
+    memory = (ctypes.c_size_t * 2)(ctypes.addressof(ctypes.c_char.from_buffer(buffer)), size)	# struct iovec
+    through_pipe(lambda pipe: host.LIBC.vmsplice(pipe, memory, 1, 0), size, sock)
 
 
 def sendfile(file, size, sock):
@@ -154,9 +168,9 @@ for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
 # -- receiving ---------------------------------------------------------------
 
 class Loopback:
-    """An SA from one of the Dut's addresses to another: a local attacker's."""
+    """An SA from one of the Dut's addresses to another, through which a local attacker sends."""
 
-    def __init__(self, version, mode, suite):
+    def __init__(self, suite, version, mode, mtu=65536):
         self.version, self.mode = version, mode
         self.src, self.dst = LOOPBACK[version]
         RIG.dut.flush()
@@ -168,54 +182,87 @@ class Loopback:
         self.encap = RIG.dut.udp(self.dst, PORT_NATT, encap=True)
         self.plain = RIG.sockets.plain[self.dst]
         self.peer = Esp(suite, SPI_IN, True)
+        RIG.dut.ip(f"link set lo mtu {mtu}")
+        # the peer of a tunnel between two own addresses is not a martian
+        RIG.dut.sysctl("net.ipv4.conf.lo.accept_local", 1)
+        self.before = RIG.dut.counters()
 
     def close(self):
+        RIG.dut.ip("link set lo mtu 65536")
         self.encap.close()
+        RIG.dut.flush()
 
-    def seal(self, data):
+    def seal(self, data, forged):
         segment = packet.udp(self.src, self.dst, PORT_PEER, PORT_DUT, data)
         if self.mode == "transport":
-            return self.peer.seal(segment, packet.UDP, START + 1)
+            return self.peer.seal(segment, packet.UDP, START + 1, flip_icv=forged)
         whole = packet.ip(self.src, self.dst, packet.UDP, segment)
         return self.peer.seal(whole, packet.IPIP if self.version == 4 else packet.IPV6,
-                              START + 1)
+                              START + 1, flip_icv=forged)
 
-    def attacker(self):
-        sock = RIG.dut.udp(self.src, PORT_NATT + 1)
-        sock.connect((self.dst, PORT_NATT))
-        return sock
+    def attack(self, how):
+        """how(socket), by a user without rights"""
+        child = os.fork()
+        if not child:
+            try:
+                host.enter(f"/run/netns/{RIG.dut.name}")
+                os.setgroups([])
+                os.setresgid(NOBODY, NOBODY, NOBODY)
+                os.setresuid(NOBODY, NOBODY, NOBODY)
+                with socket.socket(packet.family_of(self.src), socket.SOCK_DGRAM) as sock:
+                    sock.bind((self.src, PORT_NATT + 1))
+                    sock.connect((self.dst, PORT_NATT))
+                    how(sock)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        ktap.equal(os.waitpid(child, 0)[1], 0, "status of the attacker")
+
+    def changed(self):
+        return host.delta(self.before, RIG.dut.counters())
+
+    def ends(self, content, forged):
+        """Whatever the packet's end does to its pages is done then."""
+        if forged:
+            ktap.wait_for(lambda: self.changed().get("XfrmInStateProtoError") == 1, "the forgery is counted")
+        else:
+            ktap.equal(self.plain.recv(65536), content, "data")
+        ktap.wait_for(lambda: RIG.dut.state(self.dst, SPI_IN).packets == (not forged), "the SA counts it")
+
+
+def splice_named(path, size, sock):
+    """He opens it himself."""
+    with open(path, "rb") as file:
+        splice(file, size, sock)
+
+
+def one_datagram(version):
+    """All of its ESP packet is in one."""
+    return os.urandom(PAGE - 200 if pagewise(version) else 6000)
 
 
 def receives_file(suite, version, mode, mtu, forged):
-    on = Loopback(version, mode, suite())
-    # all of the ESP packet in one datagram
-    content = os.urandom(PAGE - 200 if pagewise(version) else 6000)
-    esp = on.seal(content)
-    if forged:
-        esp = esp[:-1] + bytes([esp[-1] ^ 1])
-    RIG.dut.ip(f"link set lo mtu {mtu}")
-    # the peer of a tunnel between two own addresses is not a martian
-    RIG.dut.sysctl("net.ipv4.conf.lo.accept_local", 1)
-    before = RIG.dut.counters()
-    try:
-        with file_with(esp) as file, on.attacker() as sock:
-            splice(file, len(esp), sock)
-            if forged:
-                ktap.wait_for(lambda: host.delta(before, RIG.dut.counters()).get(
-                    "XfrmInStateProtoError") == 1, "the forgery is counted")
-            else:
-                ktap.equal(RIG.sockets.plain[on.dst].recv(65536), content, "data")
-            # whatever the packet's end does to its pages is done by now
-            ktap.wait_for(lambda: RIG.dut.state(on.dst, SPI_IN).packets == (not forged),
-                          "the SA counts it")
-        changed = host.delta(before, RIG.dut.counters())
+    content = one_datagram(version)
+    with contextlib.closing(Loopback(suite(), version, mode, mtu)) as on:
+        esp = on.seal(content, forged)
+        with file_with(esp) as file:
+            on.attack(lambda sock: splice_named(file.name, len(esp), sock))
+            on.ends(content, forged)
         if not impl.INTREE:
             owned = pagewise(version) and mtu > PAGE
-            ktap.equal(changed.get("RxCopied", 0), 0 if owned else 1, "RxCopied")
-    finally:
-        RIG.dut.ip("link set lo mtu 65536")
-        on.close()
-        RIG.dut.flush()
+            ktap.equal(on.changed().get("RxCopied", 0), 0 if owned else 1, "RxCopied")
+
+
+def receives_memory(suite, version, mode, forged):
+    """It is still the attacker's; what is sent with MSG_ZEROCOPY the core itself copies."""
+    content = one_datagram(version)
+    with contextlib.closing(Loopback(suite(), version, mode)) as on, mmap.mmap(-1, 8192) as buffer:
+        esp = on.seal(content, forged)
+        buffer[:len(esp)] = esp
+        on.attack(lambda sock: vmsplice(buffer, len(esp), sock))
+        on.ends(content, forged)
+        ktap.check(buffer[:len(esp)] == esp, "the sender's buffer was written to")
 
 
 for version in (4, 6):
@@ -227,6 +274,9 @@ for version in (4, 6):
                  version, mode, 65536, True)
         ktap.add(f"splice in, over fragments, {mode} {version}", receives_file,
                  SUITES["GCM"], version, mode, 1500, False)
+        for forged in (False, True):
+            ktap.add(f"vmsplice in{', a forgery' if forged else ''}, {mode} {version}", receives_memory,
+                     SUITES["GCM"], version, mode, forged)
 
 
 def tapped(kind, suite, shape, size):

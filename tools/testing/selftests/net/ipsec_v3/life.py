@@ -400,5 +400,5 @@ def load_without_memory():
 
 
 if __name__ == "__main__":
-    ktap.CASE_SECONDS = 600
+    ktap.CASE_SECONDS = 3000
     ktap.main(after=impl.load)

@@ -54,10 +54,10 @@ faults: ## what goes wrong on a bad day, with packets in flight: on the stock ke
 		$(addprefix selftests-6.1/,$(FAULTS)) $(addprefix selftests-debug/,$(FAULTS) drops refuse spread) \
 		four-cpus
 
-soak: ## load over a bad link, each datagram checked (IPSEC_MINUTES=30, IPSEC_FLOWS=10000)
-	@$(SETUP) build vm
+soak: ## load over a bad link, each datagram checked (IPSEC_MINUTES=30, IPSEC_FLOWS=10000); a third of it also in lanes, and with kmemleak
+	@$(SETUP) build vm debug
 	@IPSEC_MINUTES=$${IPSEC_MINUTES:-30} IPSEC_FLOWS=$${IPSEC_FLOWS:-10000} \
-		$(CHECK) selftests-6.12/soak
+		$(CHECK) debug-kernel selftests-6.12/soak always-spread/soak selftests-debug/soak
 
 style: ## static checks: W=1, sparse, clang, checkpatch, kernel-doc, lengths, spelling
 	@$(SETUP) style debug

@@ -87,7 +87,8 @@ def over_there(name):
     return method
 
 
-for NAME in ("ip", "trust", "load", "up", "forget", "show", "counters", "log", "ike_sas", "report", "ping", "tcp"):
+for NAME in ("ip", "trust", "load", "up", "forget", "show", "counters", "log", "ike_sas", "report", "ping", "tcp",
+             "implementation", "open_stream", "tell_stream", "close_stream"):
     setattr(Remote, NAME, over_there(NAME))
 
 

@@ -32,12 +32,13 @@ class Site:
     def __init__(self):
         self.kinds, self.router, self.ends = None, None, []
 
-    def of(self, *kinds):
-        if self.kinds != kinds:
+    def of(self, apart, *kinds):
+        """apart: which End is in the other guest, if there is one"""
+        if self.kinds != (apart, *kinds):
             self.close()
-            self.kinds, self.router = kinds, ends.Router()
+            self.kinds, self.router = (apart, *kinds), ends.Router()
             for letter, kind in zip("abc", kinds):
-                make = remote.Remote if PEER and letter == "b" else ends.End
+                make = remote.Remote if PEER and letter == apart else ends.End
                 self.ends.append(make(letter, kind, self.router))
         return self.ends
 
@@ -52,10 +53,10 @@ class Site:
 SITE = Site()
 
 
-def run(kinds, function, *arguments):
+def run(kinds, function, *arguments, apart="b"):
     """function(a, b, ...); what the daemons said, if it fails"""
     try:
-        function(*SITE.of(*kinds), *arguments)
+        function(*SITE.of(apart, *kinds), *arguments)
     except ktap.Skip:
         raise
     except Exception:
@@ -125,11 +126,25 @@ PLAIN = [
 ]
 
 
+# with the sides exchanged: one of each kind
+EXCHANGED = ("AES-GCM-256, tunnel", "ChaCha20-Poly1305, ESN, tunnel", "AES-CBC, SHA-256, ESN, transport",
+             "null, SHA-256, tunnel", "AH SHA-256, ESN, transport", "ESN offered, and refused", "replay window 4096, ESN",
+             "IPv6, tunnel", "IPv4 in IPv6", "ESP in UDP, forced", "IKEv1, AES-GCM-128, tunnel")
+
+
 def register():
     for kinds in PAIRS:
         for name, words, short in PLAIN:
             if short or not SHORT:
                 ktap.add(f"{' to '.join(kinds)}: {name}", run, kinds, plain, words)
+    for kinds in PAIRS[-2:] if PEER else []:
+        for name, words, _ in PLAIN:
+            if name in EXCHANGED:
+                ktap.add(f"{' to '.join(kinds)}: in-tree initiates: {name}", exchanged, kinds, words)
+
+
+def exchanged(kinds, words):
+    run(kinds, plain, words, apart="a")
 
 
 def before():

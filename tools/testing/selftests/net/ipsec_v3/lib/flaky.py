@@ -4,24 +4,28 @@
 	with flaky.loaded():		# new SAs with AES-GCM, and with AH, get them
 		flaky.set_to(late_ms=300)
 		...
+		flaky.put_aside()	# requests that waited although the queue was full
 		flush()			# it is unloaded at the end
 """
 
 import contextlib
 
-from . import cryptd, impl, ktap
+from . import cryptd, impl, ktap, setting
 
 PARAMETERS = "/sys/module/ipsec_v3_flaky/parameters"
 
 
 def set_to(**values):
     for name, value in values.items():
-        with open(f"{PARAMETERS}/{name}", "w", encoding="ascii") as file:
-            file.write(str(value))
+        setting.write(f"{PARAMETERS}/{name}", value)
+
+
+def put_aside():
+    return int(setting.read(f"{PARAMETERS}/backlog"))
 
 
 def reset():
-    set_to(error=0, first=0, late_ms=-1, late_error=0)
+    set_to(error=0, first=0, late_ms=-1, late_error=0, backlog=0)
 
 
 def tested():

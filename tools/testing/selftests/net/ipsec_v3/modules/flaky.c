@@ -4,6 +4,10 @@
  * best synchronous ones, but with the answers that the module parameters ask for. While
  * it is loaded they are those that an SA gets. AH asks for whole digests only, so that
  * the pieces of one never fail.
+ *
+ * With error=EBUSY they are a device whose queue is full: it refuses what may not wait,
+ * and puts aside what may (CRYPTO_TFM_REQ_MAY_BACKLOG), says -EBUSY to that as well, then
+ * -EINPROGRESS when there is room, and what has come of it when it is done.
  */
 #include <crypto/internal/aead.h>
 #include <crypto/internal/hash.h>
@@ -31,10 +35,15 @@ static int flaky_late_error;
 module_param_named(late_error, flaky_late_error, int, 0644);
 MODULE_PARM_DESC(late_error, "errno of requests that are finished late, 0 does the work");
 
+static int flaky_backlog;
+module_param_named(backlog, flaky_backlog, int, 0644);
+MODULE_PARM_DESC(backlog, "requests that were put aside so far");
+
 /* a request that somebody asked for */
 struct flaky_job {
 	struct delayed_work work;
 	void *outer;
+	bool aside;
 	int (*run)(void *outer);
 	void (*complete)(void *outer, int err);
 };
@@ -45,27 +54,32 @@ static void flaky_work(struct work_struct *work)
 	int err = -READ_ONCE(flaky_late_error);
 
 	local_bh_disable();
+	if (job->aside)
+		job->complete(job->outer, -EINPROGRESS);
 	if (!err)
 		err = job->run(job->outer);
 	job->complete(job->outer, err);
 	local_bh_enable();
 }
 
-static int flaky_take(struct flaky_job *job, void *outer, int (*run)(void *outer),
+static int flaky_take(struct flaky_job *job, void *outer, u32 flags, int (*run)(void *outer),
 		      void (*complete)(void *outer, int err))
 {
 	int error = READ_ONCE(flaky_error), late = READ_ONCE(flaky_late_ms);
+	bool full = error && flaky_first-- <= 0;
 
-	if (error && flaky_first-- <= 0)
+	job->aside = full && error == EBUSY && flags & CRYPTO_TFM_REQ_MAY_BACKLOG;
+	if (full && !job->aside)
 		return -error;
-	if (late < 0)
+	if (late < 0 && !job->aside)
 		return run(outer);
 	job->outer = outer;
 	job->run = run;
 	job->complete = complete;
+	flaky_backlog += job->aside;
 	INIT_DELAYED_WORK(&job->work, flaky_work);
-	schedule_delayed_work(&job->work, msecs_to_jiffies(late));
-	return -EINPROGRESS;
+	schedule_delayed_work(&job->work, msecs_to_jiffies(max(late, 0)));
+	return full ? -EBUSY : -EINPROGRESS;
 }
 
 /* -- AES-GCM */
@@ -110,14 +124,16 @@ static int flaky_encrypt(struct aead_request *req)
 {
 	struct flaky_request *flaky = aead_request_ctx(req);
 
-	return flaky_take(&flaky->job, req, flaky_encrypt_now, flaky_aead_complete);
+	return flaky_take(&flaky->job, req, aead_request_flags(req), flaky_encrypt_now,
+			  flaky_aead_complete);
 }
 
 static int flaky_decrypt(struct aead_request *req)
 {
 	struct flaky_request *flaky = aead_request_ctx(req);
 
-	return flaky_take(&flaky->job, req, flaky_decrypt_now, flaky_aead_complete);
+	return flaky_take(&flaky->job, req, aead_request_flags(req), flaky_decrypt_now,
+			  flaky_aead_complete);
 }
 
 static int flaky_setkey(struct crypto_aead *tfm, const u8 *key, unsigned int keylen)
@@ -240,7 +256,8 @@ static int flaky_hash_digest(struct ahash_request *req)
 {
 	struct flaky_hash_request *flaky = ahash_request_ctx(req);
 
-	return flaky_take(&flaky->job, req, flaky_digest_now, flaky_hash_complete);
+	return flaky_take(&flaky->job, req, ahash_request_flags(req), flaky_digest_now,
+			  flaky_hash_complete);
 }
 
 static int flaky_hash_setkey(struct crypto_ahash *tfm, const u8 *key, unsigned int keylen)

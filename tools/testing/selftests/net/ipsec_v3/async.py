@@ -10,13 +10,15 @@ import contextlib
 import os
 import socket
 import threading
+import time
 
-from lib import busy, cryptd, host, ktap, packet
+from lib import busy, change, cryptd, host, ktap, packet, setting
 from lib.busy import gone_in_flight
 from lib.line import Line, Rig
 from lib.peer import Ah, Esp
 from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
+from lib.wire import SO_SNDBUFFORCE
 
 RIG = Rig()
 START = 68 << 32 | 100000
@@ -121,8 +123,8 @@ ktap.add("cryptd: AH around ESP", nested)
 
 # -- everything may go while packets are under way ---------------------------
 
-def gone(kind, shape, action, unload=False):
-    gone_in_flight(kind, shape, action, unload=unload)
+def gone(kind, shape, action, after, unload=False):
+    gone_in_flight(kind, shape, action, after, unload)
     # and the next SA is as good as any
     _, _, proto, suite = busy.KINDS[kind]
     on = Line(RIG, shape, suite(), proto, True, 64, START)
@@ -132,11 +134,11 @@ def gone(kind, shape, action, unload=False):
 
 for kind in busy.KINDS:
     for shape in (V4, TUNNEL[3]):
-        for action in busy.ACTIONS:
+        for action, after in change.GONE.items():
             ktap.add(f"{action.__name__} with packets in flight: {kind}, {shape}",
-                     gone, kind, shape, action)
+                     gone, kind, shape, action, after)
         ktap.add(f"unload after packets in flight: {kind}, {shape}", gone, kind, shape,
-                 busy.flush_all, True)
+                 busy.flush_all, None, True)
 
 if os.environ.get("IPSEC_SHORT"):
     del ktap.CASES[1::3], ktap.CASES[1::2]	# a third
@@ -145,23 +147,15 @@ if os.environ.get("IPSEC_SHORT"):
 # -- a CPU goes, with what is queued on it -------------------------------------
 
 CPU = "/sys/devices/system/cpu/cpu1/online"
-
-
-def switch(value):
-    with open(CPU, "w", encoding="ascii") as file:
-        file.write(value)
+WAITING = 900		# requests that wait there, of 1000 that can
 
 
 @contextlib.contextmanager
-def sending(on):
-    """Another process sends without a pause, from CPU 1 whenever that is there."""
+def another(work, on):
+    """A process that does this until the end"""
     child = os.fork()
     if not child:
-        while True:
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, {1})
-            with contextlib.suppress(OSError):
-                RIG.sockets.send(on.shape, bytes(500))
+        work(on)
     try:
         yield
     finally:
@@ -169,23 +163,64 @@ def sending(on):
         os.waitpid(child, 0)
 
 
+def send_always(on):
+    """Without a pause, from CPU 1 whenever that is there"""
+    while True:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {1})
+        with contextlib.suppress(OSError):
+            RIG.sockets.send(on.shape, bytes(500))
+
+
+def send_and_stay(on):
+    """From CPU 1, and leave that to nothing else but interrupts"""
+    os.sched_setaffinity(0, {1})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+    with contextlib.suppress(OSError):
+        for _ in range(WAITING):
+            RIG.sockets.send(on.shape, bytes(500))
+    while True:
+        pass
+
+
+def goes_with(on, numbers):
+    """It has to go while requests wait in its queue."""
+    count, already = RIG.dut.state(on.shape.there, SPI_OUT, on.kind).packets + WAITING, len(numbers)
+    # or it would wait for them to leave
+    RIG.sockets.plain[on.shape.inner_here].setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 23)
+    going = threading.Thread(target=setting.write, args=(CPU, "0"))
+    with contextlib.ExitStack() as until_it_goes:
+        with setting.unthrottled():
+            until_it_goes.enter_context(another(send_and_stay, on))
+            ktap.wait_for(lambda: RIG.dut.state(on.shape.there, SPI_OUT, on.kind).packets == count,
+                          f"{WAITING} packets are with the cipher", 60)
+            time.sleep(0.5)
+            ktap.equal(len(numbers), already, "packets that have left")
+        going.start()
+    going.join()
+    ktap.equal(setting.read(CPU), "0", "whether it is there")
+    ktap.say(f"{len(numbers) - already} of {WAITING} had left when it was gone")
+    setting.write(CPU, "1")
+
+
 @contextlib.contextmanager
 def leaving(on):
-    """The low halves of the numbers that leave the host (IPv4), as they do"""
+    """The low halves of the numbers that leave the host, as they do"""
     with RIG.dut.inside():
         tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
     tap.setsockopt(socket.SOL_SOCKET, host.SO_RCVBUFFORCE, 1 << 26)
     tap.bind(("v0", 3))
     tap.settimeout(0.2)
     numbers, done = [], threading.Event()
-    place = slice(24, 28) if on.number == packet.ESP else slice(28, 32)
+    header, protocol = (20, 9) if on.shape.outer == 4 else (40, 6)
+    place = header + (4 if on.number == packet.ESP else 8)
 
     def note():
         while not done.is_set():
             with contextlib.suppress(TimeoutError):
                 data, origin = tap.recvfrom(64)
-                if origin[2] == socket.PACKET_OUTGOING and data[9] == on.number:
-                    numbers.append(int.from_bytes(data[place], "big"))
+                if origin[2] == socket.PACKET_OUTGOING and data[protocol] == on.number:
+                    numbers.append(int.from_bytes(data[place:place + 4], "big"))
     thread = threading.Thread(target=note)
     thread.start()
     try:
@@ -214,7 +249,7 @@ def all_leave(on, numbers, before):
 
 
 def cpu_goes(kind, shape):
-    """Off and on again some times; what comes in meanwhile arrives."""
+    """With requests in its queue; then off and on again some times, and what comes in meanwhile arrives."""
     name, crypto_type, proto, suite = busy.KINDS[kind]
     if not os.path.exists(CPU):
         raise ktap.Skip("there is one CPU, or it cannot be taken away")
@@ -223,11 +258,13 @@ def cpu_goes(kind, shape):
             on = Line(RIG, shape, suite(), proto, True, 4096, START)
             before = RIG.dut.counters()
             with leaving(on) as numbers:
-                with sending(on):
+                goes_with(on, numbers)
+                all_leave(on, numbers, before)
+                with another(send_always, on):
                     for n in range(0, 50, 10):
-                        switch("0")
+                        setting.write(CPU, "0")
                         on.arrives(n + 1)
-                        switch("1")
+                        setting.write(CPU, "1")
                         on.arrives(n + 2)
                 all_leave(on, numbers, before)
             RIG.dut.wire.drain()
@@ -240,6 +277,6 @@ def cpu_goes(kind, shape):
     RIG.dut.flush()
 
 
-for kind in busy.KINDS:
-    ktap.add(f"a CPU goes with packets in flight: {kind}", cpu_goes, kind, V4)
+for kind, shape in (*((kind, V4) for kind in busy.KINDS), (GCM, TUNNEL[3])):
+    ktap.add(f"a CPU goes with packets in flight: {kind}, {shape}", cpu_goes, kind, shape)
 ktap.main(RIG.start, RIG.stop)

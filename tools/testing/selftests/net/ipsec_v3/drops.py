@@ -17,7 +17,7 @@ import struct
 import subprocess
 
 from lib import cryptd, flaky, host, impl, ktap, packet
-from lib.line import Line, Monopoly, Rig
+from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
@@ -441,18 +441,6 @@ for shape in (V4, V6):
     for reason, function in (("RxNoMemory", no_memory_in), ("TxNoMemory", no_memory_out)):
         RAISED.setdefault(reason, []).append(str(shape))
         ktap.add(f"{reason}: {shape}", function, shape)
-
-
-
-@contextlib.contextmanager
-def one_cpu():
-    """What this thread brings about happens on CPU 0, where one request waits."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {0})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def asks_for_none(shape, maker, kind):

@@ -14,8 +14,8 @@ import subprocess
 
 from lib import busy, change, flaky, host, ktap, packet
 from lib.busy import gone_in_flight, let_go
-from lib.faults import RIG, START, SUITES, V4, V6, flows, line, one_of
-from lib.shape import TUNNEL
+from lib.faults import LATE, LATE_FORGED, RIG, START, SUITES, V4, V6, flows, line, one_of
+from lib.shape import BEET, TUNNEL
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
@@ -25,14 +25,35 @@ def gone(kind, *arguments, **more):
     flows(V4, busy.KINDS[kind][2])
 
 
+def shapes(kind):
+    """AH in BEET mode is not for `ip` to make."""
+    return (V4, TUNNEL[3], *(BEET[1:2] if busy.KINDS[kind][2] == "esp" else ()))
+
+
 for _k, _kind in enumerate(busy.KINDS):
-    for _s, _shape in enumerate((V4, TUNNEL[3])):
+    for _s, _shape in enumerate(shapes(_kind)):
         for _a, (_name, (_action, _after)) in enumerate(change.ACTIONS.items()):
             if change.possible(_name, _shape) and one_of(6, _k, _a, 3 * _s):
                 ktap.add(f"in flight: {_name}, {_kind}, {_shape}", gone, _kind, _shape, _action, _after)
-    if one_of(3, _k):
-        ktap.add(f"in flight: the limit is reached, {_kind}", lambda kind=_kind: gone(
-            kind, V6, lambda it: None, more="limit packet-hard 50"))
+        if one_of(6, _k, 2 * _s):
+            ktap.add(f"in flight: the time is up, {_kind}, {_shape}", lambda *a: gone(*a, more="limit time-hard 10"),
+                     _kind, _shape, change.time_is_up, change.timed_out)
+    for _l, _limit in enumerate(("packet-hard 50", "byte-hard 1500")):
+        if one_of(3, _k, _l):
+            ktap.add(f"in flight: the limit is reached, {_limit}, {_kind}", lambda kind=_kind, limit=_limit: gone(
+                kind, V6, lambda it: None, change.limit_reached, more=f"limit {limit}"))
+    if busy.KINDS[_kind][2] == "esp":
+        for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
+            for _a, (_name, _action, _after) in enumerate((
+                    ("the socket goes", change.close_socket, change.new_socket),
+                    ("the mapping changes", change.remap, change.remapped))):
+                if one_of(6, _k, _s, 3 * _a):
+                    ktap.add(f"in flight: in UDP, {_name}, {_kind}, {_shape}", lambda *a: gone(*a, encap=True),
+                             _kind, _shape, _action, _after)
+    if one_of(3, _k, 1):
+        ktap.add(f"in flight: the XFRM interface goes, {_kind}", lambda kind=_kind: gone(
+            kind, TUNNEL[3], change.remove_interface, change.without_interface, before=change.interface,
+            more="if_id 7", rule="if_id 7"))
 
 
 # -- a cipher that fails, or is late -------------------------------------------------
@@ -88,6 +109,7 @@ def gives_out():
     flows()
 
 
+JUMP = 65536		# beyond it a packet may be an old one, see late.c
 LATE_MS = 3000		# what is sent is under way longer than it takes to delete a device
 
 
@@ -168,6 +190,50 @@ def gone_before_late(kind, shape, action):
     flows()
 
 
+def full(kind):
+    """A second try is put aside and has its turn, a first one is refused."""
+    forged = {"RxForged": 1, "failed": 1, "XfrmInStateProtoError": 1, "RxSecondTry": 1}
+    with unreliable():
+        on = line(kind=kind)
+        on.accepts(START + 64)
+        for n, (how, verdict) in enumerate((({}, LATE), ({"late_ms": 50}, LATE), ({"late_error": errno.EIO}, forged)), 1):
+            flaky.set_to(error=errno.EBUSY, first=1, **how)
+            on.does(verdict, START - n)
+            ktap.equal(flaky.put_aside(), n, "requests put aside")
+            flaky.set_to(late_ms=-1)
+        on.does({"RxCrypto": 1, "XfrmInStateProtoError": 1}, START + 65)
+        ktap.equal(flaky.put_aside(), n, "requests put aside")
+        flaky.set_to(error=0)
+        on.accepts(START + 65)
+    flows(kind=kind)
+
+
+def gone_before_second(kind, action):
+    """The SA, or all of it, is gone when the cipher finishes a second try, and others wait for theirs."""
+    with unreliable():
+        it = busy.Busy(SUITES[kind](), kind, V4)
+        wire, start, counters = it.rig.dut.wire, it.on.start, it.rig.dut.counters
+        try:
+            flaky.set_to(late_ms=500)
+            for n in range(3):
+                wire.send(it.on.seal(start - 2 * JUMP + n))
+            for n in range(2):
+                wire.send(it.on.seal(start + (1 << 31) + n, flip_icv=True))
+            flaky.set_to(late_ms=5000)
+            ktap.wait_for(lambda: counters().get("RxSecondTry"), "a second try", 60)
+            flaky.set_to(late_ms=-1)
+            ktap.equal({"RxLate", "RxForged"} & counters().keys(), set(), "verdicts")
+            action(it)
+            wanted = {"RxLate": 3, "RxForged": 2, "RxSecondTry": 5}
+            if it.rig:
+                ktap.wait_for(lambda: wanted.items() <= counters().items(), f"{wanted}", 60)
+        finally:
+            it.flush()
+            it.stop()
+        let_go()
+    flows(kind=kind)
+
+
 def cipher(kind, k, shape, s):
     """The cases of one kind in one shape; k, s: their places"""
     for n, (error, rx, tx) in enumerate((
@@ -192,6 +258,11 @@ def cipher(kind, k, shape, s):
 for _k, _kind in enumerate(SUITES):
     for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
         cipher(_kind, _k, _shape, _s)
+    ktap.add(f"cipher: full, {_kind}", full, _kind, intree_fails=LATE_FORGED)
+    for _a, _action in enumerate((busy.delete_states, busy.leave_netns, busy.remove_device)):
+        if one_of(3, _a, -_k):
+            ktap.add(f"cipher: late with a second try, {_action.__name__}, {_kind}", gone_before_second, _kind, _action,
+                     intree_fails=LATE_FORGED)
 
 ktap.CASE_SECONDS = 600
 ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

@@ -8,10 +8,8 @@ in a row are a crowd, and with spread_idle=0 it does not matter whether a CPU ha
 """
 
 import contextlib
-import fcntl
 import os
 import socket
-import struct
 import subprocess
 import time
 
@@ -31,7 +29,6 @@ FIRST_PORT = 7000		# of the flows
 LANE_MAX, STEP = 4096, 32
 FLOW_ROOM = 20			# more than a lane delivers at a time
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
-SIOCSIFFLAGS = 0x8914
 MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 SUITES = {
     GCM: ("esp", lambda: Combined(GCM)),
@@ -972,12 +969,6 @@ def flow_full(shape):
     raise ktap.Skip("the CPU that delivers was not held up")
 
 
-def down(dut, device):
-    """Faster than ip: the kernel leaves others a part of each second."""
-    with dut.inside(), socket.socket() as sock:
-        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH14x", device.encode(), 0))
-
-
 def device_gone(shape):
     """What waits while the device goes down is accepted, and dropped when it leaves the lane."""
     rig = Rig()
@@ -990,7 +981,7 @@ def device_gone(shape):
                 before, dropped = on.figures(), on.dut.dropped("v0")
                 hog.go()
                 burst(on, number)
-                down(rig.dut, "v0")
+                busy.down(rig.dut, "v0")
             if not either(on, before, dropped, "RxDevice"):
                 raise ktap.Skip("the CPU that delivers was not held up")
     finally:
@@ -1068,16 +1059,16 @@ def gone(kind, shape, action, after=None, unload=False):
 
 
 ktap.add(f"RxDevice: the device goes down with packets in a lane: {TUNNEL[0]}", device_gone, TUNNEL[0])
-for action in busy.ACTIONS:
-    ktap.add(f"{action.__name__} with packets in a lane: {TUNNEL[0]}", gone, GCM, TUNNEL[0], action)
+for action, after in change.GONE.items():
+    ktap.add(f"{action.__name__} with packets in a lane: {TUNNEL[0]}", gone, GCM, TUNNEL[0], action, after)
 for kind in busy.KINDS:
-    for action in busy.ACTIONS:
-        ktap.add(f"{action.__name__} with packets in a lane: {kind}", gone, kind, V4, action)
+    for action, after in change.GONE.items():
+        ktap.add(f"{action.__name__} with packets in a lane: {kind}", gone, kind, V4, action, after)
     ktap.add(f"unload after packets in a lane: {kind}", gone, kind, V4, busy.flush_all, None, True)
 
 
 if os.environ.get("IPSEC_SHORT"):	# half of what is made by loops
-    del ktap.CASES[-len(busy.KINDS) * (len(busy.ACTIONS) + 1)::2], ktap.CASES[1:len(SUITES) * 6:2]
+    del ktap.CASES[-len(busy.KINDS) * (len(change.GONE) + 1)::2], ktap.CASES[1:len(SUITES) * 6:2]
 for _k, kind in enumerate(busy.KINDS):
     for _s, shape in enumerate((V4, TUNNEL[3])):
         for _a, (name, (action, after)) in enumerate(change.ACTIONS.items()):

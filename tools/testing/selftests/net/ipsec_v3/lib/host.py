@@ -18,7 +18,7 @@ import subprocess
 
 from . import wire, xfrm
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNET, MNT_DETACH = 0x40000000, 2
 UDP_ENCAP, ESPINUDP = 100, 2
 SO_RCVBUFFORCE = 33
 SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2c
@@ -54,6 +54,14 @@ def enter(path):
             raise OSError(ctypes.get_errno(), f"setns {path}")
 
 
+def forget(name):
+    """A named namespace, which goes with its last socket: as `ip netns del` does, without a process"""
+    path = f"/run/netns/{name}"
+    if LIBC.umount2(path.encode(), MNT_DETACH):
+        raise OSError(ctypes.get_errno(), f"umount {path}")
+    os.unlink(path)
+
+
 def ethtool(name, device, *words):
     """Switches features of a device in a named namespace"""
     subprocess.run(["ip", "netns", "exec", name, "ethtool", "-K", device, *words], check=True)
@@ -77,7 +85,7 @@ class Host:
     def close(self):
         if self.xfrm_socket:
             self.xfrm_socket.close()
-        ip("netns", "del", self.name)
+        forget(self.name)
 
     def ip(self, *lines):
         """Each line is what follows `ip`; stops at the first that fails."""
@@ -229,7 +237,7 @@ class Dut(Host):
 
     def close(self):
         self.wire.close()
-        ip("netns", "del", self.far)
+        forget(self.far)
         super().close()
 
 

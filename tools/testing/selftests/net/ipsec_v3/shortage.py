@@ -17,10 +17,10 @@ import time
 
 from lib import host, impl, ktap, setting
 from lib.faults import LATE, RIG, SHORT, START, SUITES, V4, V6, flows, line, one_of
-from lib.line import QUIET, UNASKED, wanted_here
+from lib.line import QUIET, UNASKED, one_cpu, wanted_here
 from lib.memory import NoMemory, each_allocation
 from lib.packet import ESP, split
-from lib.shape import TUNNEL
+from lib.shape import SPI_OUT, TUNNEL
 from lib.tun import Tun
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
@@ -168,6 +168,23 @@ for _s, _shape in enumerate((V4, V6, TUNNEL[1])):
         ktap.add(f"memory: each allocation of a packet that is sent fails once, {_kind} {_shape}", each_fails,
                  lambda s=_shape, k=_kind: one_fails_out(s, k), "TxNoMemory" if _kind == "esp" else None,
                  _shape, _kind)
+
+
+@ktap.case("memory: each copy of a packet that comes late fails")
+def no_copy():
+    """What nothing proves to be late is forged: without the first copy, which a softirq makes, there
+    is no second try, and without the second, which a worker makes, that one fails."""
+    on = line()
+    with one_cpu():
+        on.does(LATE, START - 1000)
+        with NoMemory():
+            on.does(FORGED, START - 1000)
+        with NoMemory(function="late_work"):
+            on.does({**FORGED, "RxSecondTry": 1}, START - 1000)
+        on.does(LATE, START - 1000)
+    flows()
+
+
 ktap.add("memory: each allocation of a packet that comes late fails once", each_fails,
          lambda: one_fails_in(V4, "esp", True), "RxForged")
 if not SHORT:
@@ -236,6 +253,10 @@ CONNTRACK = """table inet full {
 		type filter hook prerouting priority -300
 		meta l4proto { esp, ah } notrack
 	}
+	chain sent {
+		type filter hook output priority -300
+		meta l4proto %s notrack
+	}
 	chain late {
 		type filter hook input priority 0
 		ct state new accept
@@ -258,31 +279,63 @@ def refused_by_conntrack():
     return sum(int(row[names.index("drop")], 16) for row in rows)
 
 
-def full_conntrack(shape, kind):
-    """It has no room for what was inside: all of that is dropped behind the SA, which
-    counts it."""
-    limit = "/proc/sys/net/netfilter/nf_conntrack_max"
-    nft(CONNTRACK)
+INSIDE, AROUND = "udp", "{ esp, ah }"
+
+
+@contextlib.contextmanager
+def full_conntrack(untracked):
+    """It has no room for anything but what is not tracked when it is sent."""
+    nft(CONNTRACK % untracked)
     held = connection()
-    on = line(shape, kind, 4096)
     try:
-        with setting.of(limit, 1):
-            before, refused = on.figures(), refused_by_conntrack()
-            for n in range(1, 51):
-                RIG.dut.wire.send(on.seal(START + n))
-            on.settle(before, {"packets": 50})
-            ktap.wait_for(lambda: refused_by_conntrack() == refused + 50, "conntrack drops 50")
+        with setting.of("/proc/sys/net/netfilter/nf_conntrack_max", 1):
+            yield
     finally:
         nft("delete table inet full")
         for sock in held:
             sock.close()
+
+
+def drops_of_conntrack(refused):
+    ktap.wait_for(lambda: refused_by_conntrack() == refused, f"conntrack drops {refused}")
+
+
+def received_by_full(shape, kind):
+    """All that was inside is dropped behind the SA, which counts it."""
+    on = line(shape, kind, 4096)
+    with full_conntrack(AROUND):
+        before, refused = on.figures(), refused_by_conntrack()
+        for n in range(1, 51):
+            RIG.dut.wire.send(on.seal(START + n))
+        on.settle(before, {"packets": 50})
+        drops_of_conntrack(refused + 50)
     on.accepts(START + 51)
+    flows(shape, kind)
+
+
+def sent_by_full(shape, kind):
+    """What shall be inside is dropped before the SA, which knows nothing of it; where only that is let
+    pass, the SA's packet is dropped behind it."""
+    on = line(shape, kind, 4096)
+    before = on.figures()
+    for untracked, numbers in ((AROUND, 0), (INSIDE, 50)):
+        with full_conntrack(untracked):
+            refused = refused_by_conntrack()
+            for _ in range(50):
+                with contextlib.suppress(PermissionError):
+                    RIG.sockets.send(shape, b"one of many")
+            drops_of_conntrack(refused + 50)
+        ktap.equal(RIG.dut.state(shape.there, SPI_OUT, kind).packets, numbers, "packets of the SA")
+        RIG.dut.wire.silent(on.number)
+    on.settle(before, {})
+    on.sends(51)
     flows(shape, kind)
 
 
 for _s, _shape in enumerate((V4, TUNNEL[3])):
     for _kind in list(SUITES)[_s:_s + 1] if SHORT else SUITES:
-        ktap.add(f"conntrack is full, {_kind} {_shape}", full_conntrack, _shape, _kind)
+        ktap.add(f"conntrack is full, received, {_kind} {_shape}", received_by_full, _shape, _kind)
+        ktap.add(f"conntrack is full, sent, {_kind} {_shape}", sent_by_full, _shape, _kind)
 
 ktap.CASE_SECONDS = 600
 ktap.main(lambda: RIG.start(mtu=65535), RIG.stop)

@@ -2,6 +2,7 @@
 """Allocations that fail, on a kernel that injects faults.
 
 	with NoMemory():			# all that ipsec_v3's code asks for
+	with NoMemory(function="late_work"):	# all that is asked for below this one
 	with NoMemory(percent=10, all_code=True):	# every tenth of an atomic context
 	for failing in each_allocation():	# of this thread, the first, the second ...
 		with failing:
@@ -28,7 +29,7 @@ def text_of_module():
 
 
 def text_of(function):
-    """Address range of a function of the kernel"""
+    """Address range of a function of the kernel or of a module"""
     with open("/proc/kallsyms", encoding="ascii") as file:
         rows = [line.split() for line in file]
     start = next(int(row[0], 16) for row in rows if row[2] == function)
@@ -37,17 +38,23 @@ def text_of(function):
 
 class NoMemory:
     """By default every allocation that ipsec_v3's code asks for fails, of a whole
-    page too; with all_code those of the kernel that may not sleep do."""
+    page too, in whatever context; with function those that it and what it calls ask
+    for, with all_code those of the kernel that may not sleep."""
 
-    def __init__(self, percent=100, all_code=False):
-        self.percent, self.all_code = percent, all_code
+    def __init__(self, percent=100, all_code=False, function=None):
+        self.percent, self.all_code, self.function = percent, all_code, function
+
+    def text(self):
+        if self.function:
+            return text_of(self.function)
+        return EVERYWHERE if self.all_code else text_of_module()
 
     def __enter__(self):
         if not all(os.path.exists(f"{d}/require-start") for d in FAULTS):
             raise ktap.Skip("no fault injection; run it with --kernel debug")
         if impl.INTREE and not self.all_code:
             raise ktap.Skip("about allocations of ipsec_v3")
-        start, end = EVERYWHERE if self.all_code else text_of_module()
+        start, end = self.text()
         write({"ignore-gfp-wait": "Y" if self.all_code else "N", "task-filter": "N",
                "verbose": 0, "interval": 1, "space": 0, "stacktrace-depth": 32,
                "require-start": hex(start), "require-end": hex(end), "times": -1,

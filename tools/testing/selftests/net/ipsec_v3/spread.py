@@ -16,6 +16,7 @@ import time
 from lib import busy, change, cryptd, flaky, host, impl, ktap, nic, packet, setting, spread
 from lib.faults import one_of
 from lib.line import Line, Rig
+from lib.memory import NoMemory
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.tun import Tun
@@ -1028,6 +1029,32 @@ def deferred():
         both_ways(V4, GCM)
         RIG.dut.flush()
         RIG.sockets.drain()
+
+
+def no_memory(shape):
+    """A third of what the lane's softirqs ask for fails, here to put together what came in fragments:
+    those packets are lost by name, and the others keep their order."""
+    on = line(shape)
+    sent = [os.urandom(3000) for _ in range(BURST * BURSTS)]
+    pieces = [packet.fragments(on.seal(START + n, data), (1200, 2400)) for n, data in enumerate(sent, 1)]
+    before = on.figures()
+    with spread.bringing(), counting("RxSpread", BURST), NoMemory(30, function="rx_lane_work"):
+        for data in sum(pieces, []):
+            on.dut.wire.send(data)
+
+        def ended():
+            changed = on.since(before)
+            return changed.get("RxNoMemory", 0) + changed.get("packets", 0) == len(sent)
+        ktap.wait_for(ended, "each packet is decrypted or had no memory", 60)
+    changed, got = on.since(before), [RIG.sockets.receive(shape) for _ in range(on.since(before)["packets"])]
+    ktap.say(f"{len(got)} of {len(sent)} came")
+    ktap.check(changed.get("RxNoMemory") and changed["RxNoMemory"] == changed.get("XfrmInStateProtoError"), f"{changed}")
+    in_order([data for data in sent if data in got], got)
+    on.arrives(len(sent) + 1)
+
+
+for shape in (V4, V6):
+    ktap.add(f"memory fails in a lane's softirq: {shape}", no_memory, shape)
 
 
 # -- everything may go while packets are under way ---------------------------

@@ -114,6 +114,7 @@ def pages(shape, udp):
             seq += 1
             through(on, seq, os.urandom(size), early=early,
                     send=lambda data, place=(linear, first): RIG.pages.send(data, *place))
+            RIG.pages.check()
     RIG.dut.flush()
 
 

@@ -172,15 +172,15 @@ for _s, _shape in enumerate((V4, V6, TUNNEL[1])):
 
 @ktap.case("memory: each copy of a packet that comes late fails")
 def no_copy():
-    """What nothing proves to be late is forged: without the first copy, which a softirq makes, there
-    is no second try, and without the second, which a worker makes, that one fails."""
+    """Without the first copy, which a softirq makes, there is no second try, and it is forged; without
+    the second, which a worker makes, it is lost for want of memory."""
     on = line()
     with one_cpu():
         on.does(LATE, START - 1000)
         with NoMemory():
             on.does(FORGED, START - 1000)
         with NoMemory(function="late_work"):
-            on.does({**FORGED, "RxSecondTry": 1}, START - 1000)
+            on.does({"RxNoMemory": 1, "XfrmInStateProtoError": 1, "RxSecondTry": 1}, START - 1000)
         on.does(LATE, START - 1000)
     flows()
 

@@ -367,6 +367,14 @@ def crowd(on):
     return 100 * one_each(on, range(0x7000, 0x7004))
 
 
+def judged_at_once(forged, wanted):
+    """Perhaps in a lane; a sleep would leave the CPU to the one that judges later."""
+    deadline = time.monotonic() + 20
+    while forged() != wanted and time.monotonic() < deadline:
+        pass
+    ktap.equal(forged(), wanted, "judged at once")
+
+
 @ktap.case("ESP ESN: more packets than may wait for a second try")
 def queue_full():
     """Those that find no place are forged at once; the others have their try later."""
@@ -381,9 +389,7 @@ def queue_full():
     with nobody_judges():
         for data in packets:
             RIG.dut.wire.send(data)
-        at_once = changed()
-    lost = len(packets) - LATE_QUEUE
-    ktap.equal(at_once, {"RxForged": lost, "XfrmInStateProtoError": lost}, "judged at once")
+        judged_at_once(lambda: changed().get("RxForged"), len(packets) - LATE_QUEUE)
     ktap.wait_for(lambda: changed().get("RxForged") == len(packets), "every packet is judged")
     ktap.equal(changed(), {"RxForged": len(packets), "XfrmInStateProtoError": len(packets),
                            "RxSecondTry": LATE_QUEUE}, "what changed")
@@ -399,7 +405,7 @@ def queue_full_elsewhere():
         packets = crowd(other)
         for data in packets:
             other.dut.wire.send(data)
-        ktap.equal(other.dut.counters().get("RxForged"), len(packets) - LATE_QUEUE, "judged at once")
+        judged_at_once(lambda: other.dut.counters().get("RxForged"), len(packets) - LATE_QUEUE)
         RIG.dut.wire.send(on.seal(on.start))
     on.settle(before, late())
 

@@ -367,12 +367,15 @@ def crowd(on):
     return 100 * one_each(on, range(0x7000, 0x7004))
 
 
-def judged_at_once(forged, wanted):
+def judged_at_once(changed, wanted):
     """Perhaps in a lane; a sleep would leave the CPU to the one that judges later."""
     deadline = time.monotonic() + 20
-    while forged() != wanted and time.monotonic() < deadline:
+    while changed().get("RxForged", 0) < wanted and time.monotonic() < deadline:
         pass
-    ktap.equal(forged(), wanted, "judged at once")
+    found = changed()
+    if found.get("RxSecondTry"):
+        raise ktap.Skip("this kernel gives the one that judges later some time")
+    ktap.equal(found.get("RxForged"), wanted, "judged at once")
 
 
 @ktap.case("ESP ESN: more packets than may wait for a second try")
@@ -389,7 +392,7 @@ def queue_full():
     with nobody_judges():
         for data in packets:
             RIG.dut.wire.send(data)
-        judged_at_once(lambda: changed().get("RxForged"), len(packets) - LATE_QUEUE)
+        judged_at_once(changed, len(packets) - LATE_QUEUE)
     ktap.wait_for(lambda: changed().get("RxForged") == len(packets), "every packet is judged")
     ktap.equal(changed(), {"RxForged": len(packets), "XfrmInStateProtoError": len(packets),
                            "RxSecondTry": LATE_QUEUE}, "what changed")
@@ -405,7 +408,7 @@ def queue_full_elsewhere():
         packets = crowd(other)
         for data in packets:
             other.dut.wire.send(data)
-        judged_at_once(lambda: other.dut.counters().get("RxForged"), len(packets) - LATE_QUEUE)
+        judged_at_once(other.dut.counters, len(packets) - LATE_QUEUE)
         RIG.dut.wire.send(on.seal(on.start))
     on.settle(before, late())
 

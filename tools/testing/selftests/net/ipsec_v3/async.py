@@ -15,6 +15,7 @@ import time
 from lib import busy, change, cryptd, host, ktap, packet, setting
 from lib.busy import gone_in_flight
 from lib.line import Line, Rig
+from lib.meanwhile import meanwhile
 from lib.peer import Ah, Esp
 from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
@@ -212,24 +213,17 @@ def leaving(on):
     tap.setsockopt(socket.SOL_SOCKET, host.SO_RCVBUFFORCE, 1 << 26)
     tap.bind(("v0", 3))
     tap.settimeout(0.2)
-    numbers, done = [], threading.Event()
+    numbers = []
     header, protocol = (20, 9) if on.shape.outer == 4 else (40, 6)
     place = header + (4 if on.number == packet.ESP else 8)
 
     def note():
-        while not done.is_set():
-            with contextlib.suppress(TimeoutError):
-                data, origin = tap.recvfrom(64)
-                if origin[2] == socket.PACKET_OUTGOING and data[protocol] == on.number:
-                    numbers.append(int.from_bytes(data[place:place + 4], "big"))
-    thread = threading.Thread(target=note)
-    thread.start()
-    try:
+        with contextlib.suppress(TimeoutError):
+            data, origin = tap.recvfrom(64)
+            if origin[2] == socket.PACKET_OUTGOING and data[protocol] == on.number:
+                numbers.append(int.from_bytes(data[place:place + 4], "big"))
+    with contextlib.closing(tap), meanwhile(note):
         yield numbers
-    finally:
-        done.set()
-        thread.join()
-        tap.close()
 
 
 def all_leave(on, numbers, before):

@@ -109,7 +109,6 @@ def gives_out():
     flows()
 
 
-JUMP = 65536		# beyond it a packet may be an old one, see late.c
 LATE_MS = 3000		# what is sent is under way longer than it takes to delete a device
 
 
@@ -196,7 +195,8 @@ def full(kind):
     with unreliable():
         on = line(kind=kind)
         on.accepts(START + 64)
-        for n, (how, verdict) in enumerate((({}, LATE), ({"late_ms": 50}, LATE), ({"late_error": errno.EIO}, {**lost, "RxSecondTry": 1})), 1):
+        for n, (how, verdict) in enumerate((({}, LATE), ({"late_ms": 50}, LATE),
+                                            ({"late_error": errno.EIO}, {**lost, "RxSecondTry": 1})), 1):
             flaky.set_to(error=errno.EBUSY, first=1, **how)
             on.does(verdict, START - n)
             ktap.equal(flaky.put_aside(), n, "requests put aside")
@@ -212,13 +212,11 @@ def gone_before_second(kind, action):
     """The SA, or all of it, is gone when the cipher finishes a second try, and others wait for theirs."""
     with unreliable():
         it = busy.Busy(SUITES[kind](), kind, V4)
-        wire, start, counters = it.rig.dut.wire, it.on.start, it.rig.dut.counters
+        counters = it.rig.dut.counters
         try:
             flaky.set_to(late_ms=500)
-            for n in range(3):
-                wire.send(it.on.seal(start - 2 * JUMP + n))
-            for n in range(2):
-                wire.send(it.on.seal(start + (1 << 31) + n, flip_icv=True))
+            for data in it.suspects(3, 2):
+                it.rig.dut.wire.send(data)
             flaky.set_to(late_ms=5000)
             ktap.wait_for(lambda: counters().get("RxSecondTry"), "a second try", 60)
             flaky.set_to(late_ms=-1)

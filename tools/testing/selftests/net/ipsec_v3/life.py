@@ -11,10 +11,10 @@ import errno
 import os
 import re
 import subprocess
-import threading
 import time
 
 from lib import impl, ktap, memory, setting, xfrm
+from lib.meanwhile import meanwhile
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TOP = os.path.realpath(os.path.join(HERE, "../../../../.."))
@@ -342,17 +342,6 @@ class Insmod:
         return ctypes.get_errno() if failed else 0
 
 
-def asks(stop):
-    """For one SA, again and again"""
-    netlink = xfrm.Socket()
-    body = xfrm.usersa(*ADDRESS[4], 0x500, "esp", "transport") + xfrm.algorithm(
-        xfrm.A_AEAD, "rfc4106(gcm(aes))", bytes(20), 128)
-    while not stop.is_set():
-        with contextlib.suppress(OSError):
-            netlink.send(xfrm.NEWSA, body)
-            netlink.answer()
-
-
 @ktap.case("an SA that is asked for while a load fails does not get half a module")
 def asked_while_failing():
     """The load fails at the last protocol; an SA of the first is asked for all the time."""
@@ -363,14 +352,15 @@ def asked_while_failing():
     # from here on nobody but us loads anything
     with nobody(), setting.of("/proc/sys/kernel/modprobe", "/nobody"):
         load_in_tree("ah6")
-        insmod, stop = Insmod(OURS), threading.Event()
-        asking = threading.Thread(target=asks, args=(stop,))
-        asking.start()
-        try:
+        insmod, netlink = Insmod(OURS), xfrm.Socket()
+        body = xfrm.usersa(*ADDRESS[4], 0x500, "esp", "transport") + xfrm.algorithm(
+            xfrm.A_AEAD, "rfc4106(gcm(aes))", bytes(20), 128)
+
+        def ask():
+            with contextlib.suppress(OSError):
+                netlink.request(xfrm.NEWSA, body)
+        with meanwhile(ask):
             refused = {insmod.load() for _ in range(20)}
-        finally:
-            stop.set()
-            asking.join()
         assert refused == {errno.EBUSY}, refused
         shown = ip("xfrm", "state").stdout
         assert not shown, f"an SA without a module:\n{shown}"

@@ -5,11 +5,11 @@ from further up.  Nothing is delivered twice, and traffic flows again.
 """
 
 import contextlib
-import threading
 import time
 
 from lib import change, host, ktap
 from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, V4, V6, ends, flows, line, one_of
+from lib.meanwhile import meanwhile
 from lib.shape import SPI_IN, TUNNEL
 
 
@@ -26,22 +26,15 @@ def clock():
 @contextlib.contextmanager
 def jumping(seconds):
     """The clock is set so far and back, without a pause."""
-    done, jumps = threading.Event(), []
+    jumps, real, running = [], time.time(), time.monotonic()
 
     def jump():
-        real, running = time.time(), time.monotonic()
-        while not done.is_set():
-            away = len(jumps) % 2 == 0
-            time.clock_settime(time.CLOCK_REALTIME, real + time.monotonic() - running + seconds * away)
-            jumps.append(away)
-            done.wait(0.001)
-    thread = threading.Thread(target=jump)
-    thread.start()
-    try:
+        away = len(jumps) % 2 == 0
+        time.clock_settime(time.CLOCK_REALTIME, real + time.monotonic() - running + seconds * away)
+        jumps.append(away)
+        time.sleep(0.001)
+    with meanwhile(jump):
         yield jumps
-    finally:
-        done.set()
-        thread.join()
 
 
 def clock_jumps(kind, shape, seconds):

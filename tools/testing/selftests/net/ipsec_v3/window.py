@@ -19,6 +19,7 @@ import struct
 import time
 
 from lib import busy, cryptd, flaky, host, impl, ktap, packet, setting
+from lib.busy import JUMP
 from lib.line import UNASKED, Line, Monopoly, Rig
 from lib.pages import PACKET_VNET_HDR, SOL_PACKET, VIRTIO
 from lib.shape import SPI_IN, TRANSPORT, TUNNEL
@@ -28,7 +29,6 @@ TOP32, HIGH = 1 << 32, 68
 BASE = {False: 100000, True: HIGH << 32 | 100000}
 RESYNC = "extra-flag 0x80000000"
 RESYNC_PARAMETER = "/sys/module/ipsec_v3/parameters/resync"
-JUMP = 65536		# beyond it an ESN packet may be an old one, see late.c
 RUN = 8			# failures in a row, after which resynchronisation starts
 TRIES = 8		# higher values of the high half that it tries
 NEEDS_CSUM = 1		# VIRTIO_NET_HDR_F_
@@ -420,9 +420,7 @@ def gone_while_late(proto, action, unload=False):
     RIG.sockets.drain()
     kind, suite = proto
     it = busy.Busy(suite(), kind, V4)
-    start = it.on.start
-    packets = [it.on.seal(start - 2 * JUMP + n) for n in range(50)] + [
-        it.on.seal(start + (1 << 31) + n, flip_icv=True) for n in range(50)]
+    packets = it.suspects(50, 50)
     try:
         with nobody_judges():
             for data in packets:

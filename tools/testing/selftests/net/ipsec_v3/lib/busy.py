@@ -19,6 +19,7 @@ from .shape import SPI_IN, SPI_OUT
 from .suite import GCM, Combined, Separate
 
 SIOCSIFFLAGS, IFF_MULTICAST, RTM_DELLINK = 0x8914, 0x1000, 17
+JUMP = 65536		# beyond it an ESN packet may be an old one, see late.c
 # {name: (crypto API's name, type, protocol, suite)}, all with ESN
 KINDS = {
     GCM: (GCM, "aead", "esp", lambda: Combined(GCM)),
@@ -46,6 +47,11 @@ class Busy:
     def sealed(self, count, after=0):
         first = self.on.start + after + 1
         return [self.on.seal(number) for number in range(first, first + count)]
+
+    def suspects(self, late, forged):
+        """So many packets each that have a second try"""
+        return [self.on.seal(self.on.start - 2 * JUMP + n) for n in range(late)] + [
+            self.on.seal(self.on.start + (1 << 31) + n, flip_icv=True) for n in range(forged)]
 
     def fill(self):
         for n, data in enumerate(self.packets):

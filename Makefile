@@ -63,7 +63,7 @@ style: ## static checks: W=1, sparse, clang, checkpatch, kernel-doc, lengths, sp
 	@$(SETUP) style debug
 	@tools/testing/style
 
-kunit: ## unit tests of the pure cores, in the debug kernel
+kunit: ## unit tests of the pure files, with the RFCs' vectors, in the debug kernel
 	@$(SETUP) vm debug
 	@$(CHECK) debug-kernel kunit
 

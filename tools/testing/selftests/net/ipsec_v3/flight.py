@@ -13,15 +13,27 @@ import re
 import subprocess
 
 from lib import busy, change, flaky, host, ktap, packet
-from lib.busy import gone_in_flight, let_go
+from lib.busy import let_go
 from lib.faults import LATE, LATE_FORGED, RIG, START, SUITES, V4, V6, flows, line, one_of
 from lib.shape import BEET, TUNNEL
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
 
+def none_through(it):
+    ktap.equal((it.on.figures()["packets"], it.rig.dut.wire.waiting(it.on.number)), (0, 0),
+               "packets that are through already")
+
+
+@contextlib.contextmanager
+def cipher_holds(_kind):
+    """It finishes none of them, so that what is done to the SAs may sleep."""
+    with flaky.loaded():
+        yield flaky.holding, none_through
+
+
 def gone(kind, *arguments, **more):
-    gone_in_flight(kind, *arguments, **more)
+    busy.gone_in_flight(kind, *arguments, keeper=cipher_holds, **more)
     flows(V4, busy.KINDS[kind][2])
 
 

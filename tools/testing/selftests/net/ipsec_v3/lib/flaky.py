@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""AES-GCM and HMAC-SHA-256 that fail on demand, or are late: a module in ../modules.
+"""AES-GCM, AES-CBC with HMAC-SHA-256 and ESN, and HMAC-SHA-256 that fail on demand, or are
+late: a module in ../modules.
 
-	with flaky.loaded():		# new SAs with AES-GCM, and with AH, get them
+	with flaky.loaded():		# new SAs with those, and with AH, get them
 		flaky.set_to(late_ms=300)
 		...
 		flaky.put_aside()	# requests that waited although the queue was full
+		with flaky.holding():	# until the end no request is finished
+			...
 		flush()			# it is unloaded at the end
 """
 
@@ -24,13 +27,22 @@ def put_aside():
     return int(setting.read(f"{PARAMETERS}/backlog"))
 
 
+@contextlib.contextmanager
+def holding():
+    set_to(hold=1)
+    try:
+        yield
+    finally:
+        set_to(hold=0)
+
+
 def reset():
-    set_to(error=0, first=0, late_ms=-1, late_error=0, backlog=0)
+    set_to(hold=0, error=0, first=0, late_ms=-1, late_error=0, backlog=0)
 
 
 def tested():
     found = [a["selftest"] for a in cryptd.listed() if a["driver"].startswith("flaky-")]
-    return found == ["passed"] * 2
+    return found == ["passed"] * 3
 
 
 @contextlib.contextmanager

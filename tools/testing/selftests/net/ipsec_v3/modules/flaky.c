@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Algorithms that fail on demand: AES-GCM for ESP and HMAC-SHA-256 for AH, by way of the
- * best synchronous ones, but with the answers that the module parameters ask for. While
- * it is loaded they are those that an SA gets. AH asks for whole digests only, so that
- * the pieces of one never fail.
+ * Algorithms that fail on demand: AES-GCM and AES-CBC with HMAC-SHA-256 for ESP, the latter
+ * with ESN, and HMAC-SHA-256 for AH, by way of the best synchronous ones, but with the
+ * answers that the module parameters ask for. While it is loaded they are those that an SA
+ * gets. AH asks for whole digests only, so that the pieces of one never fail.
  *
  * With error=EBUSY they are a device whose queue is full: it refuses what may not wait,
  * and puts aside what may (CRYPTO_TFM_REQ_MAY_BACKLOG), says -EBUSY to that as well, then
  * -EINPROGRESS when there is room, and what has come of it when it is done.
  */
+#include <crypto/aes.h>
 #include <crypto/internal/aead.h>
 #include <crypto/internal/hash.h>
 #include <crypto/sha2.h>
@@ -16,7 +17,6 @@
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
-#define FLAKY_NAME	"rfc4106(gcm(aes))"
 #define FLAKY_HASH	"hmac(sha256)"
 
 static int flaky_error;
@@ -42,11 +42,52 @@ MODULE_PARM_DESC(backlog, "requests that were put aside so far");
 /* a request that somebody asked for */
 struct flaky_job {
 	struct delayed_work work;
+	struct list_head held;
 	void *outer;
 	bool aside;
 	int (*run)(void *outer);
 	void (*complete)(void *outer, int err);
 };
+
+static DEFINE_SPINLOCK(flaky_lock);	/* for the two below */
+static LIST_HEAD(flaky_jobs);
+static bool flaky_hold;
+
+static int flaky_set_hold(const char *val, const struct kernel_param *param)
+{
+	struct flaky_job *job, *next;
+	int err;
+
+	spin_lock_bh(&flaky_lock);
+	err = param_set_bool(val, param);
+	if (!err && !flaky_hold) {
+		list_for_each_entry_safe(job, next, &flaky_jobs, held) {
+			list_del(&job->held);
+			schedule_delayed_work(&job->work, 0);
+		}
+	}
+	spin_unlock_bh(&flaky_lock);
+	return err;
+}
+
+static const struct kernel_param_ops flaky_hold_ops = {
+	.set	= flaky_set_hold,
+	.get	= param_get_bool,
+};
+module_param_cb(hold, &flaky_hold_ops, &flaky_hold, 0644);
+MODULE_PARM_DESC(hold, "requests that nobody sleeps for are held until this is no longer so");
+
+static bool flaky_held(struct flaky_job *job, u32 flags)
+{
+	bool hold;
+
+	spin_lock_bh(&flaky_lock);
+	hold = flaky_hold && !(flags & CRYPTO_TFM_REQ_MAY_SLEEP);
+	if (hold)
+		list_add_tail(&job->held, &flaky_jobs);
+	spin_unlock_bh(&flaky_lock);
+	return hold;
+}
 
 static void flaky_work(struct work_struct *work)
 {
@@ -71,18 +112,19 @@ static int flaky_take(struct flaky_job *job, void *outer, u32 flags, int (*run)(
 	job->aside = full && error == EBUSY && flags & CRYPTO_TFM_REQ_MAY_BACKLOG;
 	if (full && !job->aside)
 		return -error;
-	if (late < 0 && !job->aside)
+	if (late < 0 && !job->aside && !READ_ONCE(flaky_hold))
 		return run(outer);
 	job->outer = outer;
 	job->run = run;
 	job->complete = complete;
 	flaky_backlog += job->aside;
 	INIT_DELAYED_WORK(&job->work, flaky_work);
-	schedule_delayed_work(&job->work, msecs_to_jiffies(max(late, 0)));
+	if (!flaky_held(job, flags))
+		schedule_delayed_work(&job->work, msecs_to_jiffies(max(late, 0)));
 	return full ? -EBUSY : -EINPROGRESS;
 }
 
-/* -- AES-GCM */
+/* -- ciphers for ESP */
 
 struct flaky_ctx {
 	struct crypto_aead *inner;
@@ -155,7 +197,7 @@ static int flaky_init(struct crypto_aead *tfm)
 	struct flaky_ctx *ctx = crypto_aead_ctx(tfm);
 
 	/* not itself, which is asynchronous */
-	ctx->inner = crypto_alloc_aead(FLAKY_NAME, 0, CRYPTO_ALG_ASYNC);
+	ctx->inner = crypto_alloc_aead(crypto_tfm_alg_name(crypto_aead_tfm(tfm)), 0, CRYPTO_ALG_ASYNC);
 	if (IS_ERR(ctx->inner))
 		return PTR_ERR(ctx->inner);
 	crypto_aead_set_reqsize(tfm, sizeof(struct flaky_request) +
@@ -170,24 +212,30 @@ static void flaky_exit(struct crypto_aead *tfm)
 	crypto_free_aead(ctx->inner);
 }
 
-static struct aead_alg flaky_alg = {
-	.init		= flaky_init,
-	.exit		= flaky_exit,
-	.setkey		= flaky_setkey,
-	.setauthsize	= flaky_setauthsize,
-	.encrypt	= flaky_encrypt,
-	.decrypt	= flaky_decrypt,
-	.ivsize		= 8,
-	.maxauthsize	= 16,
-	.base = {
-		.cra_name		= FLAKY_NAME,
-		.cra_driver_name	= "flaky-rfc4106-gcm-aes",
-		.cra_priority		= 100001,
-		.cra_flags		= CRYPTO_ALG_ASYNC,
-		.cra_blocksize		= 1,
-		.cra_ctxsize		= sizeof(struct flaky_ctx),
-		.cra_module		= THIS_MODULE,
-	},
+#define FLAKY_AEAD(name, driver, iv, icv, block) {			\
+	.init		= flaky_init,					\
+	.exit		= flaky_exit,					\
+	.setkey		= flaky_setkey,					\
+	.setauthsize	= flaky_setauthsize,				\
+	.encrypt	= flaky_encrypt,				\
+	.decrypt	= flaky_decrypt,				\
+	.ivsize		= iv,						\
+	.maxauthsize	= icv,						\
+	.base = {							\
+		.cra_name		= name,				\
+		.cra_driver_name	= driver,			\
+		.cra_priority		= 100001,			\
+		.cra_flags		= CRYPTO_ALG_ASYNC,		\
+		.cra_blocksize		= block,			\
+		.cra_ctxsize		= sizeof(struct flaky_ctx),	\
+		.cra_module		= THIS_MODULE,			\
+	},								\
+}
+
+static struct aead_alg flaky_algs[] = {
+	FLAKY_AEAD("rfc4106(gcm(aes))", "flaky-rfc4106-gcm-aes", 8, 16, 1),
+	FLAKY_AEAD("authencesn(hmac(sha256),cbc(aes))", "flaky-authencesn-hmac-sha256-cbc-aes",
+		   AES_BLOCK_SIZE, SHA256_DIGEST_SIZE, AES_BLOCK_SIZE),
 };
 
 /* -- HMAC-SHA-256 */
@@ -314,23 +362,23 @@ static struct ahash_alg flaky_hash_alg = {
 
 static int __init flaky_module_init(void)
 {
-	int err = crypto_register_aead(&flaky_alg);
+	int err = crypto_register_aeads(flaky_algs, ARRAY_SIZE(flaky_algs));
 
 	if (err)
 		return err;
 	err = crypto_register_ahash(&flaky_hash_alg);
 	if (err)
-		crypto_unregister_aead(&flaky_alg);
+		crypto_unregister_aeads(flaky_algs, ARRAY_SIZE(flaky_algs));
 	return err;
 }
 
 static void __exit flaky_module_exit(void)
 {
 	crypto_unregister_ahash(&flaky_hash_alg);
-	crypto_unregister_aead(&flaky_alg);
+	crypto_unregister_aeads(flaky_algs, ARRAY_SIZE(flaky_algs));
 }
 
 module_init(flaky_module_init);
 module_exit(flaky_module_exit);
-MODULE_DESCRIPTION("AES-GCM and HMAC-SHA-256 that fail on demand, for tests");
+MODULE_DESCRIPTION("AES-GCM, AES-CBC and HMAC-SHA-256 that fail on demand, for tests");
 MODULE_LICENSE("GPL");

@@ -2,7 +2,7 @@
 /*
  * The IP header in the form that AH hashes (RFC 4302 3.3.3.1, appendix A)
  *
- * A header on its way changes. Both ends bring a copy of it into one form:
+ * A header on its way changes. Both ends bring it into one form to hash it:
  * immutable fields as they are (=), fields that the network changes zeroed (0),
  * fields that it changes foreseeably as the destination sees them (>).
  *
@@ -117,8 +117,8 @@ static int ah_canon_ipv4_option(u8 *canon, u8 *opt, unsigned int optlen,
 
 /**
  * ah_canon_ipv4() - bring an IPv4 header into its canonical form
- * @canon: copy of the header with its options, changed in place; undefined
- *	after a failure
+ * @canon: the header with its options, changed in place, so the caller keeps what
+ *	is sent; undefined after a failure
  * @len: length of the header, in octets
  * @outbound: the header is on its way out: a source route has still to be
  *	followed; an inbound one has been
@@ -262,8 +262,8 @@ static int ah_canon_ipv6_ext(u8 *canon, u8 type, u8 *ext, unsigned int extlen,
 
 /**
  * ah_canon_ipv6() - bring an IPv6 header chain into its canonical form
- * @canon: copy of the IPv6 header and the extension headers in front of AH,
- *	changed in place; undefined after a failure
+ * @canon: the IPv6 header and the extension headers in front of AH, changed in
+ *	place, so the caller keeps what is sent; undefined after a failure
  * @len: length of the chain, in octets
  * @outbound: the chain is on its way out: the home address is still in its
  *	option

@@ -106,7 +106,7 @@ struct ipsec_req *ipsec_req_get(struct ipsec_sa *sa, struct sk_buff *skb, u64 se
 }
 
 /**
- * ipsec_req_get_table() - likewise, for a packet in any number of pieces
+ * ipsec_req_get_table() - a request for one packet, in any number of pieces
  * @sa: the SA
  * @skb: the packet
  * @seq: its full sequence number
@@ -194,7 +194,7 @@ static struct aead_request *req_aead(struct ipsec_req *req, unsigned int len)
 	aead_request_set_callback(aead, req_flags(req),
 				  req->wait ? crypto_req_done : req_complete,
 				  req->wait ?: (void *)req);
-	aead_request_set_crypt(aead, req->sg, req->sg, len, req->icv);
+	aead_request_set_crypt(aead, req->sg, req->sg, len, req->iv);
 	aead_request_set_ad(aead, req->sa->aadlen + req->sa->ivlen);
 	return aead;
 }

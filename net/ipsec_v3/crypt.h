@@ -18,7 +18,8 @@
  * @tail: the high half of the sequence number behind AH's payload
  * @sg: what the transform works on
  * @scratch: AH: the headers as they are sent
- * @icv: AH: the computed ICV; ESP: the cipher's working copy of the IV
+ * @icv: AH: the computed ICV
+ * @iv: ESP: the cipher's working copy of the IV
  * @aad: ESP with ESN: SPI, sequence number and IV
  * @esp_sg: ESP: an entry that is always @aad, and the last one, for the packet
  *
@@ -37,7 +38,10 @@ struct ipsec_req {
 	__be32			tail;
 	struct scatterlist	*sg;
 	u8			*scratch;
-	u8			icv[IPSEC_ICV_MAX] __aligned(8);
+	union {
+		u8		icv[IPSEC_ICV_MAX] __aligned(8);
+		u8		iv[IPSEC_IV_MAX];
+	};
 	u8			aad[ESP_WIRE_AAD_MAX + IPSEC_IV_MAX];
 	struct scatterlist	esp_sg[2];
 };

@@ -37,8 +37,7 @@ void ipsec_esp_map(struct ipsec_req *req, const struct ip_esp_hdr *esp, unsigned
 	const struct ipsec_sa *sa = req->sa;
 
 	req->len = len;
-	/* the cipher's working copy, which it may overwrite */
-	esp_iv_copy(req->icv, esp->enc_data, sa->ivlen);
+	esp_iv_copy(req->iv, esp->enc_data, sa->ivlen);
 	if (!sa->esn) {
 		sg_set_buf(packet, esp, sa->hdrlen + len);
 		req->sg = packet;

@@ -127,7 +127,7 @@ static void esp_tx_outer(struct ipsec_sa *sa, struct sk_buff *skb)
 }
 
 /**
- * ipsec_esp_tx_device() - the same for a packet that is already on its way to a device
+ * ipsec_esp_tx_device() - ESP for a packet that is already on its way to a device
  * @sa: the SA
  * @skb: the payload; the transport header is where ESP goes, the IP header names
  *	ESP, and the secpath what the payload is

@@ -154,6 +154,12 @@ struct ipsec_sa {
 	struct ipsec_lane		lane ____cacheline_aligned_in_smp;
 };
 
+/**
+ * ipsec_sa() - what this module keeps for an SA
+ * @x: the SA, made by us and not yet destroyed
+ *
+ * Return: the object; @x owns it.
+ */
 static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 {
 	return container_of(x->type, struct ipsec_sa, type);
@@ -173,19 +179,35 @@ static inline void ipsec_lane_passes(struct ipsec_sa *sa)
 	this_cpu_inc(sa->counters->busy);
 }
 
-/* sequence numbers are one host-order u64 from the first line that sees them */
+/**
+ * ipsec_rx_seq() - the sequence number of a received packet
+ * @skb: the packet; the core has put it there, the high half as it infers it
+ *
+ * Return: it, in host order; 32 bits without ESN.
+ */
 static inline u64 ipsec_rx_seq(struct sk_buff *skb)
 {
 	return (u64)ntohl(XFRM_SKB_CB(skb)->seq.input.hi) << 32 |
 	       ntohl(XFRM_SKB_CB(skb)->seq.input.low);
 }
 
+/**
+ * ipsec_tx_seq() - the sequence number of a packet that is sent
+ * @skb: the packet; the core, or ipsec_tx_seq_set(), has put it there
+ *
+ * Return: it, in host order; 32 bits without ESN.
+ */
 static inline u64 ipsec_tx_seq(struct sk_buff *skb)
 {
 	return (u64)XFRM_SKB_CB(skb)->seq.output.hi << 32 |
 	       XFRM_SKB_CB(skb)->seq.output.low;
 }
 
+/**
+ * ipsec_tx_seq_set() - where the core would have put it for type->output
+ * @skb: the packet
+ * @seq: its sequence number, host order
+ */
 static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
 {
 	XFRM_SKB_CB(skb)->seq.output.hi = seq >> 32;
@@ -203,8 +225,8 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
  * @beet_extra: header bytes to reserve when BEET carries the other family
  * @protocol_register: claim protocol 50 or 51, -EEXIST when taken
  * @protocol_deregister: give it back
- * @canon: canonical form of the header that AH hashes, in place
- * @set_length: write the total length into a copy of the header
+ * @canon: brings the header, in place, into the form that AH hashes
+ * @set_length: write the total length into the header
  * @length: total length that a header states
  * @finish: write length and checksum of a finished packet
  * @nexthdr_at: where a received packet's header names the protocol of the SA
@@ -259,8 +281,7 @@ int ipsec_suite_ah(struct ipsec_sa *sa, struct netlink_ext_ack *extack);
 int ipsec_suite_defers(struct ipsec_sa *sa);
 void ipsec_suite_free(struct ipsec_sa *sa);
 
-/* esp_tx.c, tx.c, rx.c */
-int ipsec_esp_offer(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq, u8 next_header);
+/* tx.c, rx.c */
 int ipsec_output(struct xfrm_state *x, struct sk_buff *skb);
 int ipsec_input(struct xfrm_state *x, struct sk_buff *skb);
 

@@ -596,9 +596,10 @@ static void lane_lend(struct ipsec_lane *lane)
 static bool lane_lend_some(void)
 {
 	unsigned int rounds = LANE_ROUNDS;
-	struct ipsec_lane *lane;
+	struct ipsec_lane *lane = NULL;
 
-	while ((lane = lane_wanted_next()) && rounds--)
+	/* in this order, or the one taken last would lose its turn */
+	while (rounds-- && (lane = lane_wanted_next()))
 		lane_lend(lane);
 	return lane;
 }
@@ -609,7 +610,9 @@ static bool lane_lend_some(void)
 static bool lane_hand_rests(struct lane_hand *hand)
 {
 	cpumask_clear_cpu(hand->poll.cpu, &lane_hands_awake);
-	/* pairs with the lock in lane_call(), between listing the lane and this mask */
+	/* pairs with the test-and-set in lane_call(), which orders listing the lane before
+	 * looking at this mask; its unlock alone would not
+	 */
 	smp_mb__after_atomic();
 	return list_empty(&lane_wanted) ||
 	       cpumask_test_and_set_cpu(hand->poll.cpu, &lane_hands_awake);
@@ -785,11 +788,12 @@ static noinline void lane_judge(struct ipsec_lane *lane, enum ipsec_lane_kind ki
 	local_bh_enable();
 }
 
-/* Has the CPU that brings delivered all, so that it can continue on the spot? It does that in its
- * softirq, not here: whoever sends may hold the lock of a queue that a delivered packet has to
- * pass, and may himself be a packet that is being delivered, and so on through any number of SAs.
+/* Closes the lane if the CPU that brings has delivered all, and so can continue on the spot; says
+ * whether it did. What is left that CPU delivers in its softirq, not here: whoever sends may hold
+ * the lock of a queue that a delivered packet has to pass, and may himself be a packet that is
+ * being delivered, and so on through any number of SAs.
  */
-static noinline bool lane_is_closed(struct ipsec_lane *lane)
+static noinline bool lane_close(struct ipsec_lane *lane)
 {
 	bool closed;
 
@@ -827,7 +831,7 @@ bool ipsec_lane_open(struct ipsec_sa *sa, enum ipsec_lane_kind kind)
 		return false;
 	if (unlikely(ipsec_pace_packet(&lane->pace, spread, open)))
 		lane_judge(lane, kind);
-	return unlikely(READ_ONCE(lane->open)) && !lane_is_closed(lane);
+	return unlikely(READ_ONCE(lane->open)) && !lane_close(lane);
 }
 
 /**
@@ -849,7 +853,7 @@ int ipsec_lane_passed(struct ipsec_sa *sa, int result)
 }
 
 /**
- * ipsec_lane_resume() - such a packet was finished later
+ * ipsec_lane_resume() - the crypto API has finished a packet that was processed on the spot
  * @sa: the SA
  * @skb: the packet; it goes on its way, and the SA may go with it; what is not taken is dropped
  * @kind: what was done with it

@@ -34,22 +34,21 @@ struct lane_hand;
  * @gated: what the gate is shut for (enum lane_gate): nothing is delivered until it is open
  * @refused: how often the oldest packet was not taken when it was to be delivered, up to
  *	LANE_DOUBLED
- * @kind: of the packet with which the CPU that delivers has last changed, or is to (enum
- *	ipsec_lane_kind)
+ * @kind: enum ipsec_lane_kind: of the packet upon which another CPU delivers, or is about to
  * @leaving: the CPU that delivers shall leave that to @home
- * @at_home: it has done that, and the lane closes there when it is empty
+ * @at_home: @home delivers, and closes the lane when it is empty
  * @cpu: the CPU that delivers
  * @home: the CPU that brings, and wanted that
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
  * @before: the CPU that delivered, or processed on the spot, before the gate was shut; nobody
  *	changes it until the gate is open
- * @followed: CPUs whose queues have been followed since then, by whoever follows
- * @ends: no more of them shall be
+ * @followed: how many CPUs' queues have been followed since then; whoever follows writes it
+ * @ends: the SA ends: no further CPU is followed
  * @follow: opens the gate when what they have handed on has left their queues
  * @gate: sees to that when @passed is zero
  * @passed: packets that are past the lane, and still on their way: processed on the spot, and
- *	not finished by the crypto API, or handed to the CPU of their flow; for moments one less
+ *	not finished by the crypto API, or handed to the CPU of their flow; one too few at moments
  * @open: packets go through the lane, and not on the spot
  * @used: it ever was
  * @wanted: in the list of lanes that want more hands

@@ -28,8 +28,8 @@
 #include <net/gso.h>
 #include <net/protocol.h>
 
+#include "esp.h"
 #include "ipsec.h"
-#include "rx.h"
 #include "tx.h"
 
 static bool ipsec_offload = true;

@@ -31,7 +31,7 @@
  * struct pace_cpu - what was seen of a CPU's time
  * @lock: guards what follows
  * @looked: when its idle time was read last, microseconds
- * @idle: which was this then, microseconds since boot
+ * @idle: its idle time then, microseconds since boot
  * @percent: of its time that the CPU was idle before, negative when that is not known
  */
 struct pace_cpu {
@@ -132,10 +132,10 @@ static bool pace_rate(struct ipsec_pace *pace, unsigned int packets, s64 least, 
  * ipsec_pace_jiffy() - a packet of the SA has come, the first in its jiffy
  * @pace: the SA's
  * @spread: as for ipsec_pace_packet()
- * @open: likewise
+ * @open: as for ipsec_pace_packet()
  *
  * Context: any.
- * Return: likewise.
+ * Return: as for ipsec_pace_packet().
  */
 bool ipsec_pace_jiffy(struct ipsec_pace *pace, unsigned int spread, bool open)
 {

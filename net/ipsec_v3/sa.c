@@ -63,7 +63,6 @@ static struct ipsec_sa *sa_alloc(struct xfrm_state *x)
 	sa->family = ipsec_family_get(x->props.family);
 	sa->counters = ipsec_netns_counters(xs_net(x));
 	sa->esn = x->props.flags & XFRM_STATE_ESN;
-	sa->aadlen = sa->esn ? 12 : 8;
 	sa->resync = sa->esn && (READ_ONCE(ipsec_resync) ||
 				 x->props.extra_flags & IPSEC_V3_XFLAG_RESYNC);
 	ipsec_budget_init(&sa->budget);

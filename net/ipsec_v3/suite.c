@@ -175,6 +175,7 @@ int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 		ipsec_suite_free(sa);
 		return err;
 	}
+	sa->aadlen = sa->esn ? ESP_WIRE_AAD_MAX : ESP_WIRE_HEADER_LEN;
 	sa->icvlen = crypto_aead_authsize(sa->aead);
 	sa->block = crypto_aead_blocksize(sa->aead);
 	sa->align = ALIGN(sa->block, 4);
@@ -185,7 +186,9 @@ int ipsec_suite_esp(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 
 #define SUITE_PROBE	64	/* a multiple of every cipher's block */
 
-/* encrypts zeros: 0, or what a transform says that finishes later */
+/* @data: {working copy of the IV}{AAD | IV | zeros | ICV}; encrypts the zeros: 0, or what a
+ * transform says that finishes later
+ */
 static int suite_try(struct ipsec_sa *sa, struct aead_request *req, u8 *data)
 {
 	unsigned int assoclen = sa->aadlen + sa->ivlen;
@@ -223,7 +226,7 @@ int ipsec_suite_defers(struct ipsec_sa *sa)
 	if (!(crypto_aead_tfm(sa->aead)->__crt_alg->cra_flags & CRYPTO_ALG_ASYNC))
 		return 0;
 	req = aead_request_alloc(sa->aead, GFP_KERNEL);
-	data = kzalloc(IPSEC_IV_MAX + sa->hdrlen + 4 + SUITE_PROBE + sa->icvlen, GFP_KERNEL);
+	data = kzalloc(IPSEC_IV_MAX + sa->aadlen + sa->ivlen + SUITE_PROBE + sa->icvlen, GFP_KERNEL);
 	if (req && data)
 		err = suite_try(sa, req, data);
 	aead_request_free(req);

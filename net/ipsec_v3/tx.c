@@ -204,7 +204,7 @@ static bool tx_has_queue(const struct net_device *dev)
 }
 
 /**
- * ipsec_output_device() - likewise for a packet on its way to a device
+ * ipsec_output_device() - encrypt a packet on its way to a device
  * @sa: the SA
  * @skb: the packet, its sequence number where the core leaves it for type->output
  *

@@ -40,8 +40,8 @@ static void window_put(struct xfrm_state *x, const struct replay_window *w)
 }
 
 /* x->lock is held */
-static int window_refuse(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
-			 enum replay_verdict verdict)
+static void window_refuse(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
+			  enum replay_verdict verdict)
 {
 	struct xfrm_state *x = sa->x;
 
@@ -51,8 +51,7 @@ static int window_refuse(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq,
 		x->stats.replay++;
 	xfrm_audit_state_replay(x, skb, htonl(seq));
 	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMINSTATESEQERROR);
-	return ipsec_drop(sa, seq, verdict == REPLAY_LATE ?
-			  IPSEC_DROP_RX_LATE : IPSEC_DROP_RX_REPLAY);
+	ipsec_drop(sa, seq, verdict == REPLAY_LATE ? IPSEC_DROP_RX_LATE : IPSEC_DROP_RX_REPLAY);
 }
 
 /**
@@ -76,17 +75,16 @@ void ipsec_window_snapshot(struct ipsec_sa *sa, struct replay_window *window)
  * @skb: the packet, stripped to its payload; stays the caller's
  * @seq: its sequence number
  *
- * Enters the window and the lifetime like any other packet.
+ * Enters the window and the lifetime like any other packet; one that was seen before is counted
+ * as that instead.
  *
  * Context: BH off.
- * Return: 0, or -EINVAL for one that was seen before (counted).
  */
-int ipsec_window_dummy(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
+void ipsec_window_dummy(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
 	struct xfrm_state *x = sa->x;
 	enum replay_verdict verdict;
 	struct replay_window w;
-	int err = 0;
 
 	spin_lock(&x->lock);
 	window_get(x, &w);
@@ -98,12 +96,11 @@ int ipsec_window_dummy(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 		x->curlft.packets++;
 		x->lastused = ktime_get_real_seconds();
 	} else {
-		err = window_refuse(sa, skb, seq, verdict);
+		window_refuse(sa, skb, seq, verdict);
 	}
 	spin_unlock(&x->lock);
-	if (!err)
+	if (verdict == REPLAY_FRESH)
 		ipsec_event(sa, IPSEC_EVENT_RX_DUMMY);
-	return err;
 }
 
 /**

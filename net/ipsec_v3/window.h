@@ -6,7 +6,7 @@
 #include "replay.h"
 
 void ipsec_window_snapshot(struct ipsec_sa *sa, struct replay_window *window);
-int ipsec_window_dummy(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
+void ipsec_window_dummy(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
 void ipsec_window_late(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq);
 void ipsec_window_resync(struct ipsec_sa *sa, u64 seq);
 

@@ -16,13 +16,12 @@ import threading
 
 from daemons import DEFAULTS, KINDS, SUITES
 from lib import host, impl, ktap
+from lib.line import EVENTS
 
 ECHO = 7
 STREAM = os.path.join(os.path.dirname(os.path.realpath(__file__)), "stream.py")
 SERIAL = itertools.count()	# a name is not used twice, whatever became of its owner
 NUMBER = {"a": 1, "b": 2, "c": 3}
-# what is worth counting although nothing was lost
-EVENTS = ("RxDummy", "RxSecondTry", "RxResync", "RxMapping", "RxCopied", "TxCopied")
 
 
 def outer(name, family):

@@ -21,7 +21,7 @@ from lib.suite import CHACHA, GCM, Combined, Separate	# noqa: E402
 ME = int(sys.argv[1])
 PEER = 3 - ME
 CONTROL, ECHO, NATT = 6999, 7000, 4500
-AH_WORDS = Separate(auth="hmac(sha256)", bits=128).words(ah=True)
+AH_WORDS = Separate(auth="hmac(sha256)", bits=128).words("ah")
 CBC_WORDS = Separate("cbc(aes)", "hmac(sha256)", 128).words()
 # (name, family, protocol, mode, algorithms, more of host.state_line())
 SAS = [

@@ -19,7 +19,6 @@
  * struct esp_vector - one packet
  * @name: where it is published
  * @alg: transform that takes the IV as it is given
- * @geniv: IV generator that the kernel's IPsec puts around @alg
  * @ivlen: octets of the IV in the packet
  * @icvlen: octets of the ICV
  * @esn: extended sequence numbers
@@ -31,7 +30,6 @@
 struct esp_vector {
 	const char *name;
 	const char *alg;
-	const char *geniv;
 	unsigned int ivlen;
 	unsigned int icvlen;
 	bool esn;
@@ -45,7 +43,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "RFC 3602 section 4, case 5",
 		.alg = "authenc(digest_null,cbc(aes))",
-		.geniv = "echainiv",
 		.ivlen = 16,
 		.icvlen = 0,
 		.key =
@@ -65,7 +62,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "RFC 3602 section 4, case 6",
 		.alg = "authenc(digest_null,cbc(aes))",
-		.geniv = "echainiv",
 		.ivlen = 16,
 		.icvlen = 0,
 		.key =
@@ -81,7 +77,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "RFC 3602 section 4, case 7",
 		.alg = "authenc(digest_null,cbc(aes))",
-		.geniv = "echainiv",
 		.ivlen = 16,
 		.icvlen = 0,
 		.key =
@@ -101,7 +96,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "RFC 3602 section 4, case 8",
 		.alg = "authenc(digest_null,cbc(aes))",
-		.geniv = "echainiv",
 		.ivlen = 16,
 		.icvlen = 0,
 		.key =
@@ -121,7 +115,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 1",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -142,7 +135,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 2",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -160,7 +152,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 3",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -179,7 +170,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 4",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -197,7 +187,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 5",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -217,7 +206,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 6",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -235,7 +223,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 7",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -252,7 +239,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 8",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -274,7 +260,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 9",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -293,7 +278,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 10",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -315,7 +299,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 11",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -337,7 +320,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 12",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -351,7 +333,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 13",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -368,7 +349,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 14",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -389,7 +369,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, case 15",
 		.alg = "rfc4543(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =
@@ -407,7 +386,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, SPI 3f7ef642",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -427,7 +405,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "draft-mcgrew-gcm-test-01 section 4, SPI 00004321",
 		.alg = "rfc4106(gcm(aes))",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.esn = true,
@@ -445,7 +422,6 @@ static const struct esp_vector esp_vectors[] = {
 	{
 		.name = "RFC 7634 appendix A",
 		.alg = "rfc7539esp(chacha20,poly1305)",
-		.geniv = "seqiv",
 		.ivlen = 8,
 		.icvlen = 16,
 		.key =

@@ -29,7 +29,6 @@ START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
 TOP64 = (1 << 64) - 1
 MTU = 65535
-GCM_NAME = "rfc4106(gcm(aes))"
 
 RIG = Rig()
 
@@ -190,7 +189,7 @@ def atomic_fragment():
     on = ah_line(V6)
     header, _, data = packet.split(on.seal(START + 1))
     fragment = bytes([packet.AH, 0, 0, 0]) + struct.pack("!I", 7)
-    return received(on, packet.ip6(V6.there, V6.here, 44, fragment + data), START + 1)
+    return received(on, packet.ip6(V6.there, V6.here, packet.FRAGMENT, fragment + data), START + 1)
 
 
 FAILED = "counted as a failed integrity check"
@@ -292,7 +291,7 @@ def start():
 
 
 def async_gcm():
-    return cryptd.instance(f"cryptd({GCM_NAME})", GCM_NAME)
+    return cryptd.instance(f"cryptd({GCM})", GCM)
 
 
 def on_cryptd(reason, function):

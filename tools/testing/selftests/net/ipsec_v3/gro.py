@@ -14,7 +14,6 @@ from lib.suite import GCM, Combined
 
 EDGE = (68 << 32 | 0xffffffff) - 40
 UDP_GRO = 104
-KERNEL = tuple(int(n) for n in os.uname().release.split(".")[:2])
 
 
 class GroRig(line.Rig):
@@ -24,9 +23,7 @@ class GroRig(line.Rig):
         super().start(**more)
         with self.dut.outside():
             self.pages = Pages("wire", self.dut.wire.header)
-        # veth uses GRO for what comes from an end without TSO only
-        for name, device in ((self.dut.name, "v0"), (self.dut.far, "wire")):
-            host.ethtool(name, device, "gro", "on", "tso", "off")
+        host.use_gro(True, *self.dut.veth)
 
     def stop(self):
         self.pages.close()
@@ -85,7 +82,7 @@ def in_udp(shape):
     for sock in RIG.sockets.encap:
         sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
         sock.setsockopt(socket.IPPROTO_UDP, host.UDP_ENCAP, host.ESPINUDP)
-    return opened(shape, encap=True), KERNEL >= (6, 7)
+    return opened(shape, encap=True), host.RELEASE >= (6, 7)
 
 
 def encap(shape):

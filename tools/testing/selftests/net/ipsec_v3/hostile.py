@@ -32,7 +32,7 @@ import struct
 import time
 import zlib
 
-from lib import host, impl, ktap, packet, pages, spread
+from lib import host, impl, ktap, packet, pages
 from lib.line import OWN, UNASKED, Line, Rig
 from lib.peer import Ah, Esp
 from lib.shape import BEET, SPI_IN, TRANSPORT, TUNNEL, all_of
@@ -46,7 +46,7 @@ START = 68 << 32 | 100000
 DEPTH = 6		# XFRM_MAX_DEPTH, transformations of one packet
 UDP_GRO, SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 104, 263, 23, 33
 # since 6.7 a socket's GRO opens ESP in UDP; before, it would join what it should not
-GRO_IN_UDP = spread.release() >= (6, 7)
+GRO_IN_UDP = host.RELEASE >= (6, 7)
 # What IP says of fragments that have waited too long, of options, and of a protocol or an address
 # that it lacks
 TIMES_OUT = {(packet.ICMP, 11), (packet.ICMP6, 3)}
@@ -858,14 +858,13 @@ def wrap_again(on, data, peer, rng):
 
 
 def second_sa(on):
-    """An SA of the other protocol with the same SPI; (its Peer, its state)"""
+    """An SA of the other protocol with the same SPI; (its peer, the protocol)"""
     there, here = on.shape.there, on.shape.here
     other = "esp" if on.kind == "ah" else "ah"
     suite = gcm() if other == "esp" else sha256()
     RIG.dut.ip(host.state_line(there, here, SPI_IN,
-                               suite.words() if other == "esp" else suite.words(ah=True),
-                               other, on.shape.mode, seq=START, esn=True, window=4096))
-    maker = type(on.sender) if other == on.kind else (Ah if other == "ah" else Esp)
+                               suite.words(other), other, on.shape.mode, seq=START, esn=True, window=4096))
+    maker = Ah if other == "ah" else Esp
     return maker(suite, SPI_IN, True), other
 
 

@@ -6,11 +6,8 @@ SAs whose packets come to others, unless root says so.
 	tools/testing/vm/run --cpus 2 --append isolcpus=1 -- .../isolated.py
 """
 
-import contextlib
-import os
-
 from lib import impl, ktap, setting, spread
-from lib.line import Line, Rig
+from lib.line import Line, Rig, one_cpu
 from lib.shape import TRANSPORT
 from lib.suite import GCM, Combined
 
@@ -20,20 +17,11 @@ ISOLATED = 1
 RIG = Rig()
 
 
-@contextlib.contextmanager
-def on_cpu(number):
-    """This thread, and the softirqs that it brings about"""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {number})
-    yield
-    os.sched_setaffinity(0, before)
-
-
 def spread_from(cpu):
     """How many of the packets that this CPU brings it leaves to others"""
     on = Line(RIG, TRANSPORT[0], Combined(GCM), "esp", True, 4096, START)
     before = RIG.dut.counters().get("RxSpread", 0)
-    with on_cpu(cpu):
+    with one_cpu(cpu):
         for number in range(1, PACKETS + 1):
             RIG.dut.wire.send(on.seal(START + number))
     ktap.wait_for(lambda: on.figures()["packets"] == PACKETS, f"{PACKETS} packets")
@@ -63,7 +51,6 @@ def told():
 
 spread.possible()
 if setting.read("/sys/devices/system/cpu/isolated") != str(ISOLATED):
-    print(f"TAP version 13\n1..0 # SKIP boot with isolcpus={ISOLATED}")
-else:
-    impl.PARAMETERS += ["spread=1", "spread_idle=0"]
-    ktap.main(RIG.start, RIG.stop)
+    ktap.skip_file(f"boot with isolcpus={ISOLATED}")
+impl.PARAMETERS += ["spread=1", "spread_idle=0"]
+ktap.main(RIG.start, RIG.stop)

@@ -27,7 +27,6 @@ START = 68 << 32 | 100000
 SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
 MTU = 9000
 PAGE = 4096
-RELEASE = tuple(int(n) for n in os.uname().release.split(".")[:2])
 NOBODY = 65534
 LOOPBACK = {4: ("10.0.0.1", "10.1.0.1"), 6: ("fd00::1", "fd01::1")}
 SUITES = {
@@ -83,7 +82,7 @@ def sendfile(file, size, sock):
 def pagewise(version):
     """UDP over IPv6 had no sendpage: what is spliced is copied, and every page of it
     becomes a datagram of its own."""
-    return version == 6 and RELEASE < (6, 5)
+    return version == 6 and host.RELEASE < (6, 5)
 
 
 def connected(shape):

@@ -64,7 +64,7 @@ def clock_kills(kind, shape):
         on = line(shape, kind, 4096, more=limit)
         on.accepts(START + 1)
         time.clock_settime(time.CLOCK_REALTIME, time.time() + 1000)
-        words = SUITES[kind]().words(**({"ah": True} if kind == "ah" else {}))
+        words = SUITES[kind]().words(kind)
         for src, dst, spi in ends(on):
             with contextlib.suppress(host.IpError):	# it may be gone already
                 RIG.dut.ip(host.state_line(src, dst, spi, words, kind, shape.mode, esn=True, window=64,

@@ -43,6 +43,7 @@ import time
 
 from lib import host, impl, ktap, packet
 from lib.busy import let_go
+from lib.line import EVENTS
 from lib.peer import Ah, Esp
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.wire import ETH_IP, ETH_IPV6
@@ -73,8 +74,7 @@ LINGER = 2		# seconds until an SA that is replaced has nothing under way
 NOISE = 1024		# kilobytes, thrice that by which what the kernel holds goes up and down
 BURST = 8		# datagrams of a flow in a row, some of which overtake the others
 RENEWED = 8		# flows a second that get new SAs
-OUTGOING = 4		# packet type of what a tap sees leave
-MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
+MACS = host.MAC_HOST, host.MAC_WIRE
 FAR = 1 << 15		# numbers ahead of the window that no SA lives to reach, and not yet so
 			# far that a forgery would be tried twice
 SUITES = {
@@ -94,7 +94,6 @@ FORGED = {"XfrmInStateProtoError"} if impl.INTREE else {"XfrmInStateProtoError",
 # What of the memory is free, or used by and for processes
 GIVEN = ("MemFree", "Buffers", "Cached", "SwapCached", "AnonPages", "PageTables", "SReclaimable")
 PAGE = mmap.PAGESIZE // 1024
-EVENTS = {"RxCopied", "TxCopied", "RxSecondTry", "RxSpread", "TxSpread"}
 HEAD = struct.Struct("!IQI")
 
 
@@ -151,7 +150,7 @@ class Flow:
         sel = f"src {self.source} dst {self.target}" if self.mode == "beet" else ""
         flags = "af-unspec" if self.outer != self.inner else ""
         return host.state_line(
-            *self.sa(), self.spi, self.suite.words(**({"ah": True} if self.proto == "ah" else {})),
+            *self.sa(), self.spi, self.suite.words(self.proto),
             self.proto, self.mode, self.number + 1, self.esn, self.window, flags,
             seq=self.start if way == "in" else None, oseq=self.start if way == "out" else None,
             encap=(PORT_NATT, PORT_NATT) if self.encap else None, sel=sel)
@@ -250,7 +249,7 @@ class Tap:
                 data, address = self.sock.recvfrom(96)
             except BlockingIOError:
                 return
-            found = identity(data) if address[2] != OUTGOING and len(data) >= 40 else None
+            found = identity(data) if address[2] != socket.PACKET_OUTGOING and len(data) >= 40 else None
             if found:
                 self.book(found)
 

@@ -5,12 +5,11 @@ from crossing the stack whole, virtual devices between it and the wire, and pack
 were joined before they came.  All of it passes.
 """
 
-import contextlib
 import os
 import socket
 
 from lib import host, ktap, line, packet
-from lib.line import Monopoly, Rig
+from lib.line import Monopoly, Rig, threads
 from lib.pages import Pages
 from lib.pair import SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
 from lib.peer import Esp
@@ -35,15 +34,6 @@ class VrfPair(Pair):
         return ["link add red type vrf table 10", "link set red up", "link set v0 master red"]
 
 
-def threads(name):
-    """Of the kernel, whose names begin so"""
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), \
-                open(f"/proc/{pid}/comm", encoding="ascii", errors="replace") as file:
-            if file.read().startswith(name):
-                yield int(pid)
-
-
 class Gateway(Rig):
     """Forwards what the far end sends, there again"""
 
@@ -53,8 +43,7 @@ class Gateway(Rig):
             self.pages = Pages("wire", self.dut.wire.header)
         self.dut.sysctl("net.ipv4.ip_forward", 1)
         self.dut.sysctl("net.ipv6.conf.all.forwarding", 1)
-        for name, device in ((self.dut.name, "v0"), (self.dut.far, "wire")):
-            host.ethtool(name, device, "gro", "on", "tso", "off")
+        host.use_gro(True, *self.dut.veth)
         # what it receives waits for a thread
         host.ip("netns", "exec", self.dut.name, "sh", "-c",
                 "echo 1 > /sys/class/net/v0/threaded")
@@ -77,7 +66,7 @@ def passes(shape, levels):
 
 
 for _shape in BEET:
-    ktap.add(f"{_shape}", passes, _shape, [esp("beet")],
+    ktap.add(f"TCP passes, {_shape}", passes, _shape, [esp("beet")],
              intree_fails="its GSO packets are lost")
 
 
@@ -89,7 +78,7 @@ def in_udp(shape):
 
 
 for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
-    ktap.add(f"in UDP, {_shape}", in_udp, _shape)
+    ktap.add(f"TCP passes in UDP, {_shape}", in_udp, _shape)
 
 
 def extended(shape, option):

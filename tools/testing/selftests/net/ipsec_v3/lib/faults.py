@@ -3,9 +3,8 @@
 new ones carry packets.
 """
 
-import os
-
 from .busy import let_go
+from .ktap import SHORT
 from .line import Line, Rig
 from .shape import SPI_IN, SPI_OUT, TRANSPORT
 from .suite import GCM, Combined, Separate
@@ -14,7 +13,6 @@ START = 68 << 32 | 100000
 V4, V6 = TRANSPORT
 SUITES = {"esp": lambda: Combined(GCM),
           "ah": lambda: Separate(auth="hmac(sha256)", bits=128)}
-SHORT = bool(os.environ.get("IPSEC_SHORT"))
 RIG = Rig()
 # Left of the window: in-tree takes it for a forgery
 LATE = {"XfrmInStateSeqError": 1, "late": 1, "RxLate": 1, "RxSecondTry": 1}

@@ -22,6 +22,7 @@ CLONE_NEWNET, MNT_DETACH = 0x40000000, 2
 UDP_ENCAP, ESPINUDP = 100, 2
 SO_RCVBUFFORCE = 33
 SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2c
+RELEASE = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])	# (6, 12)
 # ipv6.disable=1 at boot leaves IPv4
 VERSIONS = (4, 6) if os.path.exists("/proc/net/if_inet6") else (4,)
 OUTER = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
@@ -67,8 +68,15 @@ def ethtool(name, device, *words):
     subprocess.run(["ip", "netns", "exec", name, "ethtool", "-K", device, *words], check=True)
 
 
+def use_gro(on, *ends):
+    """ends: (namespace, device) of both ends of a veth pair, which uses it for what comes from an end
+    without TSO only"""
+    for end in ends:
+        ethtool(*end, "gro", "on" if on else "off", "tso", "off" if on else "on")
+
+
 def set_gro(sock, device, on):
-    """The same for GRO, without a process; sock: any of the device's namespace"""
+    """GRO, without a process; sock: any of the device's namespace"""
     value = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_SGRO, bool(on)), 8)
     fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", device.encode(), ctypes.addressof(value)))
 
@@ -209,6 +217,7 @@ class Dut(Host):
         self.ip(*self.addresses())
         if self.queue:
             self.run("tc", "qdisc", "add", "dev", "v0", "root", *self.queue.split())
+        self.veth = (self.name, "v0"), (self.far, "wire")
         with self.outside():
             self.wire = wire.Wire("wire", MAC_WIRE, MAC_HOST)
 

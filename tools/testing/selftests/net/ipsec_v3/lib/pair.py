@@ -53,8 +53,7 @@ class Pair:
                 "peer", "name", "v0", "mtu", str(MTU), "netns", self.b.name)
         for number, end in enumerate((self.a, self.b)):
             end.ip("link set v0 up", *self.prepared(), *self.addresses(number))
-            # veth uses GRO for what comes from an end without TSO only
-            host.ethtool(end.name, "v0", "gro", "on", "tso", "off")
+        host.use_gro(True, (self.a.name, "v0"), (self.b.name, "v0"))
 
     def prepared(self):
         """For `ip`, before there are addresses"""

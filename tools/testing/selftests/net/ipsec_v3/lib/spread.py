@@ -11,9 +11,9 @@
 import contextlib
 import os
 import subprocess
-import sys
 
-from . import impl, setting
+from . import host, impl, ktap, setting
+from .line import one_cpu
 
 BRINGS, DELIVERS = 0, 1
 ALL = f"0-{os.cpu_count() - 1}"
@@ -21,13 +21,10 @@ PARAMETERS = "/sys/module/ipsec_v3/parameters"
 
 
 def possible():
-    """Ends the file where there is nothing to test; its cases can be listed there, too."""
-    if "--list" in sys.argv:
-        return
+    """Ends the file where there is nothing to test"""
     why = "in-tree does not spread" if impl.INTREE else "there is one CPU" if os.cpu_count() < 2 else None
     if why:
-        print(f"TAP version 13\n1..0 # SKIP {why}", flush=True)
-        sys.exit(4)
+        ktap.skip_file(why)
 
 
 def parameter(name, value=None):
@@ -54,18 +51,8 @@ def tc(netns, verb, *words):
 @contextlib.contextmanager
 def bringing(cpus=f"{BRINGS}-{DELIVERS}"):
     """cpus: that may take part"""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {BRINGS})
-    try:
-        with parameters(spread_cpus=cpus):
-            yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def release():
-    """Of the kernel: (6, 12)"""
-    return tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+    with one_cpu(BRINGS), parameters(spread_cpus=cpus):
+        yield
 
 
 @contextlib.contextmanager
@@ -80,7 +67,7 @@ def unfair():
 
 def softirqs_on_their_own():
     """Do softirqs run when an interrupt ends although a thread of theirs waits for the CPU"""
-    return release() >= (6, 5)
+    return host.RELEASE >= (6, 5)
 
 
 class MostlyHog:

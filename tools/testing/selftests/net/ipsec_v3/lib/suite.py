@@ -173,7 +173,7 @@ class Combined:
         self.salt = self.key[-SALT[name]:]
         self.secret = self.key[:-SALT[name]]
 
-    def words(self):
+    def words(self, _kind="esp"):
         """For `ip xfrm state add`"""
         return f"aead {self.name} {hexed(self.key)} {self.bits}"
 
@@ -229,9 +229,9 @@ class Separate:
             self.auth_key, self.bits = key_of(size), bits or whole
         self.icvlen = self.bits // 8
 
-    def words(self, ah=False):
+    def words(self, kind="esp"):
         """For `ip xfrm state add`"""
-        words = [] if ah else [f"enc {self.enc} {hexed(self.enc_key)}"]
+        words = [] if kind == "ah" else [f"enc {self.enc} {hexed(self.enc_key)}"]
         if self.bits:
             words.append(f"auth-trunc {self.auth} {hexed(self.auth_key)} "
                          f"{self.bits}")

@@ -49,7 +49,7 @@ for _k, _kind in enumerate(busy.KINDS):
                 ktap.add(f"in flight: {_name}, {_kind}, {_shape}", gone, _kind, _shape, _action, _after)
         if one_of(6, _k, 2 * _s):
             ktap.add(f"in flight: the time is up, {_kind}, {_shape}", lambda *a: gone(*a, more="limit time-hard 10"),
-                     _kind, _shape, change.time_is_up, change.timed_out)
+                     _kind, _shape, change.time_is_up, change.without_sas)
     for _l, _limit in enumerate(("packet-hard 50", "byte-hard 1500")):
         if one_of(3, _k, _l):
             ktap.add(f"in flight: the limit is reached, {_limit}, {_kind}", lambda kind=_kind, limit=_limit: gone(

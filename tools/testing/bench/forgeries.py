@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(HERE, "../selftests/net/ipsec_v3"))
 from lib import impl, packet		# noqa: E402
 from lib.line import Line, Rig		# noqa: E402
 from lib.peer import Esp		# noqa: E402
-from lib.shape import TRANSPORT		# noqa: E402
+from lib.shape import V4		# noqa: E402
 from lib.suite import GCM, Combined	# noqa: E402
 
 START = 68 << 32 | 1000000
@@ -60,11 +60,10 @@ def cost(data, name, pace):
 
 
 def measure(size, pace):
-    shape = TRANSPORT[0]
-    on = Line(RIG, shape, Combined(GCM), "esp", True, 64, START)
+    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START)
     data = bytes(size - 28)
     stranger = Esp(Combined(GCM), 0x999).seal(data, packet.UDP, 1)
-    floor, _ = cost(packet.ip(shape.there, shape.here, packet.ESP, stranger),
+    floor, _ = cost(packet.ip(V4.there, V4.here, packet.ESP, stranger),
                     "XfrmInNoStates", pace)
     near, none = cost(on.seal(START + 5, data, flip_icv=True), "XfrmInStateProtoError", pace)
     far, second = cost(on.seal(START + FAR, data, flip_icv=True), "XfrmInStateProtoError", pace)
@@ -77,11 +76,10 @@ def measure(size, pace):
 
 def measure_resync(size):
     """Near the window in a flood, where each might be a reason to resynchronise"""
-    shape = TRANSPORT[0]
-    on = Line(RIG, shape, Combined(GCM), "esp", True, 64, START, more=RESYNC)
+    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START, more=RESYNC)
     data = bytes(size - 28)
     stranger = Esp(Combined(GCM), 0x999).seal(data, packet.UDP, 1)
-    floor, _ = cost(packet.ip(shape.there, shape.here, packet.ESP, stranger),
+    floor, _ = cost(packet.ip(V4.there, V4.here, packet.ESP, stranger),
                     "XfrmInNoStates", "flood")
     near, second = cost(on.seal(START + 5, data, flip_icv=True), "XfrmInStateProtoError", "flood")
     print(f"{size:5} {'flood, resync on':18} {near - floor:10.0f} {'':10} "

@@ -14,8 +14,7 @@ import socket
 from lib import host, impl, ktap, netlabel, packet, xfrm
 from lib.line import Rig
 from lib.peer import Ah
-from lib.shape import (BEET, PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT,
-                       TUNNEL, Shape)
+from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6, Shape
 from lib.suite import Separate
 
 SIZES = (1, 333, 1400)
@@ -23,7 +22,6 @@ START_ESN, START_32 = 68 << 32 | 0x01020304, 0x7fffff00
 ABSENT = ("Function not implemented", "algorithm not found")
 IPV6_HOPOPTS, IPV6_RTHDR, IPV6_DSTOPTS = 54, 57, 59
 FINAL = {4: "10.99.0.9", 6: "fd99::9"}		# where a source route ends
-V4, V6 = TRANSPORT
 
 
 class RouteRig(Rig):
@@ -136,8 +134,8 @@ def add_plain():
                        ("hmac(sha512)", 512), ("hmac(rmd160)", 96),
                        ("hmac(rmd160)", 160), ("xcbc(aes)", 96), ("cmac(aes)", 96),
                        ("cmac(aes)", 128), ("hmac(sm3)", 256)):
-        for shape, esn, align4 in ((V4, True, True), (TUNNEL[0], False, False),
-                                   (V6, True, False), (TUNNEL[3], False, False)):
+        for shape, esn, align4 in ((V4, True, True), (T4IN4, False, False),
+                                   (V6, True, False), (T6IN6, False, False)):
             add_case(auth, bits, shape, esn, align4)
 
 

@@ -17,13 +17,12 @@ from lib.busy import gone_in_flight
 from lib.line import Line, Rig
 from lib.meanwhile import meanwhile
 from lib.peer import Ah, Esp
-from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, SPI_OUT, T6IN6, V4
 from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
 from lib.wire import SO_SNDBUFFORCE
 
 RIG = Rig()
 START = 68 << 32 | 100000
-V4, V6 = TRANSPORT
 BURST = 60
 
 # {name: (crypto API's name, type, protocol, suite, ESN)}
@@ -89,7 +88,7 @@ for kind, row in KINDS.items():
     for template in ("cryptd", "pcrypt"):
         if template == "pcrypt" and row[1] != "aead":
             continue
-        for shape in (V4, TUNNEL[3]):
+        for shape in (V4, T6IN6):
             ktap.add(f"{template}: {kind}, {shape}", both_ways, template, kind, shape)
 
 
@@ -134,7 +133,7 @@ def gone(kind, shape, action, after, unload=False):
 
 
 for kind in busy.KINDS:
-    for shape in (V4, TUNNEL[3]):
+    for shape in (V4, T6IN6):
         for action, after in change.GONE.items():
             ktap.add(f"{action.__name__} with packets in flight: {kind}, {shape}",
                      gone, kind, shape, action, after)
@@ -271,6 +270,6 @@ def cpu_goes(kind, shape):
     RIG.dut.flush()
 
 
-for kind, shape in (*((kind, V4) for kind in busy.KINDS), (GCM, TUNNEL[3])):
+for kind, shape in (*((kind, V4) for kind in busy.KINDS), (GCM, T6IN6)):
     ktap.add(f"a CPU goes with packets in flight: {kind}, {shape}", cpu_goes, kind, shape)
 ktap.main(RIG.start, RIG.stop)

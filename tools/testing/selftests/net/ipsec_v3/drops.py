@@ -19,14 +19,13 @@ import subprocess
 from lib import cryptd, flaky, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
-from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.trace import Trace
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TABLE = os.path.join(HERE, "../../../../../net/ipsec_v3/drop.h")
 START = 68 << 32 | 100000
-V4, V6 = TRANSPORT
 TOP64 = (1 << 64) - 1
 MTU = 65535
 
@@ -193,7 +192,7 @@ def atomic_fragment():
 
 
 FAILED = "counted as a failed integrity check"
-for shape in (V4, V6, TUNNEL[0]):
+for shape in (V4, V6, T4IN4):
     for suite in (gcm, cbc):
         raises("RxShort", f"ESP, {suite.__name__}, {shape}", short_esp, shape, suite,
                intree_fails=FAILED)
@@ -458,7 +457,7 @@ def asks_for_none(shape, maker, kind):
                "packets, bytes, and what else has changed")
 
 
-for n, shape in enumerate((V4, V6, TUNNEL[0], TUNNEL[3])):
+for n, shape in enumerate((V4, V6, T4IN4, T6IN6)):
     for k, (kind, maker) in enumerate((("esp", gcm), ("ah", sha256), ("esp", cbc), ("esp", chacha))):
         if os.environ.get("IPSEC_SHORT") and (n + k) % 2:
             continue

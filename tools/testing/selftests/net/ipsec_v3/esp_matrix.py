@@ -12,7 +12,7 @@ import os
 from lib import host, ktap, packet
 from lib.line import Rig
 from lib.peer import Esp
-from lib.shape import BEET, PORT_NATT, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import BEET, PORT_NATT, SPI_IN, SPI_OUT, T4IN4, T4IN6, T6IN6, TRANSPORT, TUNNEL, V4, V6
 from lib.suite import CCM, CHACHA, CIPHERS, GCM, GMAC, Combined, Separate
 
 SIZES = (1, 333, 1400)
@@ -145,9 +145,9 @@ def late_both_ways(maker, shape, esn, encap):
 
 ALL_AXES = [(shape, esn, encap) for shape in (*TRANSPORT, *TUNNEL, *BEET)
             for encap in (False, True) for esn in (False, True)]
-FEW_AXES = [(TRANSPORT[0], True, False), (TUNNEL[3], False, False),
-            (TRANSPORT[1], True, True), (TUNNEL[2], False, True)]
-TWO_AXES = [(TRANSPORT[1], False, False), (TUNNEL[0], True, False)]
+FEW_AXES = [(V4, True, False), (T6IN6, False, False),
+            (V6, True, True), (T4IN6, False, True)]
+TWO_AXES = [(V6, False, False), (T4IN4, True, False)]
 
 
 def add_suites():
@@ -254,8 +254,8 @@ def with_scapy(shape, names, esn):
 
 def add_scapy():
     for name, names in SCAPY.items():
-        for shape, esn in ((TRANSPORT[0], False), (TUNNEL[3], names[3]),
-                           (TRANSPORT[1], names[3])):
+        for shape, esn in ((V4, False), (T6IN6, names[3]),
+                           (V6, names[3])):
             ktap.add(f"Scapy: {name_of(shape, name, esn, False)}", with_scapy,
                      shape, names, esn)
 

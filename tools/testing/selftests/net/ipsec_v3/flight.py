@@ -14,8 +14,8 @@ import subprocess
 
 from lib import busy, change, flaky, host, ktap, packet
 from lib.busy import let_go
-from lib.faults import LATE, LATE_FORGED, RIG, START, SUITES, V4, V6, flows, line, one_of
-from lib.shape import BEET, TUNNEL
+from lib.faults import LATE, LATE_FORGED, RIG, START, SUITES, flows, line, one_of
+from lib.shape import BEET, T4IN4, T6IN6, V4, V6
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
@@ -39,7 +39,7 @@ def gone(kind, *arguments, **more):
 
 def shapes(kind):
     """AH in BEET mode is not for `ip` to make."""
-    return (V4, TUNNEL[3], *(BEET[1:2] if busy.KINDS[kind][2] == "esp" else ()))
+    return (V4, T6IN6, *(BEET[1:2] if busy.KINDS[kind][2] == "esp" else ()))
 
 
 for _k, _kind in enumerate(busy.KINDS):
@@ -55,7 +55,7 @@ for _k, _kind in enumerate(busy.KINDS):
             ktap.add(f"in flight: the limit is reached, {_limit}, {_kind}", lambda kind=_kind, limit=_limit: gone(
                 kind, V6, lambda it: None, change.limit_reached, more=f"limit {limit}"))
     if busy.KINDS[_kind][2] == "esp":
-        for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
+        for _s, _shape in enumerate((V4, V6, T6IN6)):
             for _a, (_name, _action, _after) in enumerate((
                     ("the socket goes", change.close_socket, change.new_socket),
                     ("the mapping changes", change.remap, change.remapped))):
@@ -64,7 +64,7 @@ for _k, _kind in enumerate(busy.KINDS):
                              _kind, _shape, _action, _after)
     if one_of(3, _k, 1):
         ktap.add(f"in flight: the XFRM interface goes, {_kind}", lambda kind=_kind: gone(
-            kind, TUNNEL[3], change.remove_interface, change.without_interface, before=change.interface,
+            kind, T6IN6, change.remove_interface, change.without_interface, before=change.interface,
             more="if_id 7", rule="if_id 7"))
 
 
@@ -132,7 +132,7 @@ def vti_goes():
     before = dut.counters()
     with unreliable():
         flaky.set_to(late_ms=LATE_MS)
-        on = line(TUNNEL[0], more=mark)
+        on = line(T4IN4, more=mark)
         dut.ip(f"link add vti7 type vti local {V4.here} remote {V4.there} key 7", "link set vti7 up")
         for n in range(1, 11):
             dut.wire.send(on.seal(START + n))
@@ -266,7 +266,7 @@ def cipher(kind, k, shape, s):
 
 
 for _k, _kind in enumerate(SUITES):
-    for _s, _shape in enumerate((V4, V6, TUNNEL[3])):
+    for _s, _shape in enumerate((V4, V6, T6IN6)):
         cipher(_kind, _k, _shape, _s)
     ktap.add(f"cipher: full, {_kind}", full, _kind, intree_fails=LATE_FORGED)
     for _a, _action in enumerate((busy.delete_states, busy.leave_netns, busy.remove_device)):

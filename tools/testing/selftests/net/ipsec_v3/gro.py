@@ -9,7 +9,7 @@ import socket
 
 from lib import host, impl, ktap, line, packet
 from lib.pages import PAGE, Pages
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import T4IN4, T6IN6, TRANSPORT, TUNNEL, V6
 from lib.suite import GCM, Combined
 
 EDGE = (68 << 32 | 0xffffffff) - 40
@@ -68,7 +68,7 @@ def padded(shape):
 
 
 def extension(kind):
-    shape = TRANSPORT[1]
+    shape = V6
     on = opened(shape)
     next_header, inner = shape.to_dut(b"answer")
     chain = packet.ip6(shape.there, shape.here, kind,
@@ -139,7 +139,7 @@ def bad(shape):
 for _shape in (*TRANSPORT, *TUNNEL):
     ktap.add(f"sizes, {_shape}", sizes, _shape)
     ktap.add(f"in UDP, {_shape}", encap, _shape)
-for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+for _shape in (*TRANSPORT, T4IN4, T6IN6):
     ktap.add(f"in pages, {_shape}", pages, _shape, False)
     ktap.add(f"in pages, in UDP, {_shape}", pages, _shape, True)
     ktap.add(f"padded by the link, {_shape}", padded, _shape,

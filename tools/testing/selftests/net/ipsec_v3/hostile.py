@@ -35,7 +35,7 @@ import zlib
 from lib import host, impl, ktap, packet, pages
 from lib.line import OWN, UNASKED, Line, Rig
 from lib.peer import Ah, Esp
-from lib.shape import BEET, SPI_IN, TRANSPORT, TUNNEL, all_of
+from lib.shape import BEET, SPI_IN, T4IN4, T6IN6, TRANSPORT, TUNNEL, all_of
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 COUNT = int(os.environ.get("IPSEC_PACKETS") or
@@ -52,7 +52,7 @@ GRO_IN_UDP = host.RELEASE >= (6, 7)
 TIMES_OUT = {(packet.ICMP, 11), (packet.ICMP6, 3)}
 MISUNDERSTOOD = {(packet.ICMP, 12), (packet.ICMP6, 4)}
 UNKNOWN = {(packet.ICMP, 3), (packet.ICMP6, 1), (packet.ICMP6, 4)}
-PLAIN = [*TRANSPORT, TUNNEL[0], TUNNEL[3]]
+PLAIN = [*TRANSPORT, T4IN4, T6IN6]
 # of IPv4: fragments of earlier cases may still wait; those of what was sent whole have 1
 IDENT = itertools.cycle(range(2, 1 << 16))
 

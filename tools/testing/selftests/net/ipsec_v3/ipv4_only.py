@@ -8,7 +8,7 @@ reason, and the module goes as it came.
 
 from lib import host, impl, ktap
 from lib.line import Line, Rig
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import T4IN4, V4
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 1000
@@ -47,14 +47,14 @@ def unload():
     ktap.check(not error, error)
 
 
-for _shape in (TRANSPORT[0], TUNNEL[0]):
+for _shape in (V4, T4IN4):
     for _kind in ("esp", "ah"):
         ktap.add(f"{_kind} {_shape}", carried, _shape, _kind)
-ktap.add("esp in UDP, received", carried, TUNNEL[0], "esp", True)
+ktap.add("esp in UDP, received", carried, T4IN4, "esp", True)
 for _kind in ("esp", "ah"):
     ktap.add(f"an IPv6 {_kind} SA is refused", refused, _kind)
 ktap.add("unload and load", unload)
-ktap.add("esp again", carried, TUNNEL[0], "esp")
+ktap.add("esp again", carried, T4IN4, "esp")
 
 if 6 in host.VERSIONS:
     ktap.skip_file("boot with ipv6.disable=1")

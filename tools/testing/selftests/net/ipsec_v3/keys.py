@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from lib import busy, cryptd, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig
 from lib.ram import MASK, Ram, Secret
-from lib.shape import TRANSPORT
+from lib.shape import V4
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.trace import Trace
 
-V4 = TRANSPORT[0]
+V4 = V4
 RIG = Rig()
 START = 68 << 32 | 100000
 BURST = 20

@@ -8,11 +8,10 @@ import os
 
 from lib import ktap, packet
 from lib.line import Line, Rig
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import T4IN4, T6IN6, V4, V6
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 100000
-V4, V6 = TRANSPORT
 MTU = 65535
 
 RIG = Rig()
@@ -126,20 +125,20 @@ def edges(size, overhead):
 def tfc_page_edges():
     """Traffic flow padding up to whole pages (RFC 4303 2.7)"""
     for pad in (4095, 4096, 4097, 65000):
-        on = esp_line(TUNNEL[0], more=f"tfcpad {pad}")
+        on = esp_line(T4IN4, more=f"tfcpad {pad}")
         for size in (1, 4000, 4068, 4069, 5000):
             content = os.urandom(size)
             RIG.dut.wire.drain()
-            RIG.sockets.send(TUNNEL[0], content)
+            RIG.sockets.send(T4IN4, content)
             data = RIG.dut.wire.receive(packet.ESP)
             payload, next_header, _ = on.sender.open(packet.split(data)[2], START)
             inner = payload[:int.from_bytes(payload[2:4], "big")]
-            ktap.equal(TUNNEL[0].from_dut(next_header, inner), content, "data")
+            ktap.equal(T4IN4.from_dut(next_header, inner), content, "data")
             ktap.check(len(payload) >= min(pad, 60000), f"only {len(payload)} bytes")
 
 
 for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
-    for shape in (V4, V6, TUNNEL[3]):
+    for shape in (V4, V6, T6IN6):
         ktap.add(f"{name} {shape}: cut off at every byte", truncated, maker, shape)
         ktap.add(f"{name} {shape}: split over fragments", split_over_fragments, maker, shape)
         ktap.add(f"{name} {shape}: lengths around a page", page_edges, maker, shape)

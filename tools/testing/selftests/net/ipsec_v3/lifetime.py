@@ -10,7 +10,7 @@ import os
 
 from lib import ktap, xfrm
 from lib.line import Line, Rig
-from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, V4
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 1000
@@ -114,14 +114,14 @@ def timed(shape, kind, hard):
 
 for _what in ("packet", "byte"):
     for _side in ("sent", "received"):
-        for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+        for _shape in (*TRANSPORT, T4IN4, T6IN6):
             ktap.add(f"limit in {_what}s, {_side}, esp {_shape}", counted, _shape,
                      "esp", _side, _what)
-        for _shape in (TRANSPORT[0], TUNNEL[3]):
+        for _shape in (V4, T6IN6):
             ktap.add(f"limit in {_what}s, {_side}, ah {_shape}", counted, _shape,
                      "ah", _side, _what)
 for _hard in (False, True):
-    ktap.add(f"{'hard' if _hard else 'soft'} limit in time", timed, TUNNEL[0], "esp",
+    ktap.add(f"{'hard' if _hard else 'soft'} limit in time", timed, T4IN4, "esp",
              _hard)
 
 ktap.shorten(2)

@@ -10,7 +10,7 @@ import socket
 from lib import host, impl, ktap, packet, xfrm
 from lib.line import UNASKED, Rig
 from lib.peer import Esp
-from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL, V6
 from lib.suite import GCM, Combined
 
 START = 68 << 32 | 1000
@@ -43,7 +43,7 @@ RIG = EspRig()
 # -- IPv6 extension headers in front of ESP (RFC 4303 3.1.1) -------------------
 
 def extension(kind, option):
-    shape = TRANSPORT[1]
+    shape = V6
     out, back = RIG.install(shape)
     sock = RIG.sockets.plain[shape.here]
     options = packet.ext6(0, b"\x1e\4\1\2\3\4")
@@ -115,7 +115,7 @@ def mapping(shape):
         ktap.equal(host.delta(before, RIG.dut.counters()).get("RxMapping"), 1, "RxMapping")
 
 
-for _shape in (TUNNEL[0], TUNNEL[3]):
+for _shape in (T4IN4, T6IN6):
     ktap.add(f"NAT mapping change, {_shape}", mapping, _shape)
 
 
@@ -147,7 +147,7 @@ def path_mtu(shape):
         RIG.dut.ip("route flush cache")
 
 
-for _shape in (TUNNEL[0], TUNNEL[3]):
+for _shape in (T4IN4, T6IN6):
     ktap.add(f"path MTU, {_shape}", path_mtu, _shape)
 
 # -- what an SA takes and no policy allows (RFC 4301 5.2) ----------------------------------
@@ -186,7 +186,7 @@ def elsewhere(shape):
     return shape.to_dut(b"")[0], packet.ip(source, shape.inner_here, packet.UDP, segment)
 
 
-for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+for _shape in (*TRANSPORT, T4IN4, T6IN6):
     _right, _tcp = _shape.to_dut(b"not for you"), f"src {_shape.inner_there} dst {_shape.inner_here} proto tcp"
     for _name, _counter, _spi, _segment, *_lines in (
             ("by another SA", "XfrmInTmplMismatch", OTHER, _right, another(_shape, reqid=2)),

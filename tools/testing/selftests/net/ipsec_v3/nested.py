@@ -10,7 +10,7 @@ import zlib
 from lib import host, ktap, packet
 from lib.line import Rig
 from lib.peer import Ah, Esp
-from lib.shape import SPI_IN, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 1000
@@ -191,7 +191,7 @@ for _shape in TRANSPORT:
                    ("comp", "esp"), ("comp", "ah"), ("comp", "esp", "ah")):
         add(_shape, *((kind, "transport") for kind in _kinds))
 # the core finds no transport SA for a tunnel across families
-for _shape in (TUNNEL[0], TUNNEL[3]):
+for _shape in (T4IN4, T6IN6):
     for _inner, _outer in (("esp", "ah"), ("ah", "esp"), ("comp", "esp")):
         add(_shape, (_inner, "tunnel"), (_outer, "transport"))
 for _shape in TUNNEL:

@@ -13,7 +13,7 @@ import time
 from lib import cryptd, host, impl, ktap, line, nic, packet, xfrm
 from lib.pair import MTU, PORT, SIZE, SPI_AB, Figures, Pair, Tap, esp
 from lib.peer import Esp
-from lib.shape import TRANSPORT, TUNNEL
+from lib.shape import T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 EDGE = (68 << 32 | 0xffffffff) - 40
@@ -68,14 +68,14 @@ SUITES = {
 }
 
 for _name, _maker in SUITES.items():
-    for _shape in (*TRANSPORT, *TUNNEL) if _name == "AES-GCM" else (TRANSPORT[1], TUNNEL[0]):
+    for _shape in (*TRANSPORT, *TUNNEL) if _name == "AES-GCM" else (V6, T4IN4):
         for _esn in (True, False):
             ktap.add(f"TCP whole, {_name}, {_shape}, "
                      f"{'ESN over 2^32' if _esn else '32 bits'}", gso, _shape, _maker, _esn,
                      intree_fails="a wrong high half at 2^32" if _esn else None)
 
 
-for _shape in (TRANSPORT[0], TRANSPORT[1], TUNNEL[1]):
+for _shape in (V4, V6, T6IN4):
     ktap.add(f"TCP whole, odd segments, {_shape}", gso, _shape, SUITES["AES-GCM"], False,
              [(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1001)])
 
@@ -90,14 +90,14 @@ def gso_async(shape):
             PAIR.flush()
 
 
-for _shape in (TRANSPORT[0], TUNNEL[3]):
+for _shape in (V4, T6IN6):
     ktap.add(f"TCP over cryptd, {_shape}", gso_async, _shape,
              intree_fails="a wrong high half at 2^32")
 
 
 def overflow():
     """32-bit numbers end in the middle of a GSO packet: nothing wraps"""
-    shape = TRANSPORT[0]
+    shape = V4
     PAIR.install(shape, [esp("transport")], Combined(GCM), 0xffffffff - 20)
     with Tap(PAIR.a) as tap:
         PAIR.a.sysctl("net.ipv4.tcp_retries2", 1)
@@ -122,7 +122,7 @@ ktap.add("32-bit numbers end within a GSO packet", overflow)
 
 def from_outside():
     """A packet forwarded for a sender that does not say how many segments it will be"""
-    shape, suite, start = TUNNEL[0], Combined(GCM), EDGE + 37
+    shape, suite, start = T4IN4, Combined(GCM), EDGE + 37
     peer = Esp(suite, SPI_AB, True)
     RIG.dut.sysctl("net.ipv4.ip_forward", 1)
     RIG.dut.ip("xfrm state flush", "xfrm policy flush",

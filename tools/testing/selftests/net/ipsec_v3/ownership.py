@@ -19,7 +19,7 @@ import traceback
 from lib import host, impl, ktap, packet, wire
 from lib.line import Line, Rig
 from lib.peer import Esp
-from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, TRANSPORT, TUNNEL
+from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, T4IN4, T6IN6, TRANSPORT, V4
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 RIG = Rig()
@@ -131,7 +131,7 @@ def sends_file(kind, suite, shape, encap, how):
         ktap.equal(b"".join(on_the_wire(on, size) for size in sizes), content,
                    "data on the wire")
     # elsewhere the core itself may copy, for the sake of a checksum
-    if kind == "esp" and shape is TRANSPORT[0]:
+    if kind == "esp" and shape is V4:
         on.settle(before, {"TxCopied": 1})
 
 
@@ -149,7 +149,7 @@ def sends_zerocopy(kind, suite, shape):
     buffer.close()
 
 
-for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+for shape in (*TRANSPORT, T4IN4, T6IN6):
     for encap in (False, True):
         for how in (splice, sendfile):
             ktap.add(f"{how.__name__} out, ESP GCM, {shape}{', in UDP' if encap else ''}",
@@ -297,7 +297,7 @@ def tapped(kind, suite, shape, size):
 
 # pulling the header into a head of its own leaves a packet that skb_cloned() denies
 PULLED = "it writes to pages that are the tap's as well"
-for shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+for shape in (*TRANSPORT, T4IN4, T6IN6):
     for size in (40, 6000):
         for name, suite in SUITES.items():
             ktap.add(f"tap, ESP {name}, {shape}, {size} bytes", tapped, "esp", suite, shape,

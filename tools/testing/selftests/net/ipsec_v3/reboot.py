@@ -8,9 +8,9 @@ import contextlib
 import time
 
 from lib import change, host, ktap
-from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, V4, V6, ends, flows, line, one_of
+from lib.faults import LATE, LATE_FORGED, RIG, SHORT, START, SUITES, ends, flows, line, one_of
 from lib.meanwhile import meanwhile
-from lib.shape import SPI_IN, TUNNEL
+from lib.shape import SPI_IN, T4IN4, T6IN6, V4, V6
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def we_reboot(shape, kind):
     on.sends(1)
 
 
-for _s, _shape in enumerate((V4, V6, TUNNEL[0], TUNNEL[3])):
+for _s, _shape in enumerate((V4, V6, T4IN4, T6IN6)):
     for _kind in list(SUITES)[_s % 2:_s % 2 + 1] if SHORT else SUITES:
         ktap.add(f"reboot: of the peer, {_kind} {_shape}", peer_reboots, _shape, _kind,
                  intree_fails=LATE_FORGED)

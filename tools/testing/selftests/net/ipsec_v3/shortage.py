@@ -16,11 +16,11 @@ import subprocess
 import time
 
 from lib import host, impl, ktap, setting
-from lib.faults import LATE, RIG, SHORT, START, SUITES, V4, V6, flows, line, one_of
+from lib.faults import LATE, RIG, SHORT, START, SUITES, flows, line, one_of
 from lib.line import QUIET, UNASKED, one_cpu, wanted_here
 from lib.memory import NoMemory, each_allocation
 from lib.packet import ESP, split
-from lib.shape import SPI_OUT, TUNNEL
+from lib.shape import SPI_OUT, T6IN4, T6IN6, V4, V6
 from lib.tun import Tun
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
@@ -50,7 +50,7 @@ def short_of_memory(shape, kind, all_code):
     flows(shape, kind)
 
 
-for _s, _shape in enumerate((V4, TUNNEL[3])):
+for _s, _shape in enumerate((V4, T6IN6)):
     for _k, _kind in enumerate(SUITES):
         for _all in filter(lambda wide, n=_s + _k: one_of(2, n, wide), (False, True)):
             ktap.add(f"memory: {'a tenth of the kernel' if _all else 'a third of the module'}"
@@ -157,7 +157,7 @@ def one_fails_whole():
             yield changed
 
 
-for _s, _shape in enumerate((V4, V6, TUNNEL[1])):
+for _s, _shape in enumerate((V4, V6, T6IN4)):
     for _k, _kind in enumerate(SUITES):
         if not one_of(2, _s, _k):
             continue
@@ -332,7 +332,7 @@ def sent_by_full(shape, kind):
     flows(shape, kind)
 
 
-for _s, _shape in enumerate((V4, TUNNEL[3])):
+for _s, _shape in enumerate((V4, T6IN6)):
     for _kind in list(SUITES)[_s:_s + 1] if SHORT else SUITES:
         ktap.add(f"conntrack is full, received, {_kind} {_shape}", received_by_full, _shape, _kind)
         ktap.add(f"conntrack is full, sent, {_kind} {_shape}", sent_by_full, _shape, _kind)

@@ -17,14 +17,13 @@ from lib import busy, change, cryptd, flaky, host, impl, ktap, nic, packet, sett
 from lib.faults import one_of
 from lib.line import Line, Rig
 from lib.memory import NoMemory
-from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, TRANSPORT, TUNNEL
+from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, T4IN4, T6IN4, T6IN6, TUNNEL, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.tun import Tun
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
 RIG = Rig()
 START = 68 << 32 | 100000
-V4, V6 = TRANSPORT
 BURST, BURSTS, FLOWS = 60, 3, 16
 FIRST_PORT = 7000		# of the flows
 LANE_MAX, STEP = 4096, 32
@@ -95,7 +94,7 @@ for _k, suite in enumerate(SUITES):
             ktap.add(f"in order both ways: {suite}, {shape}", both_ways, shape, suite)
 
 
-for shape in (V4, V6, TUNNEL[1]):
+for shape in (V4, V6, T6IN4):
     ktap.add(f"in order both ways, in UDP: {shape}", lambda shape=shape: both_ways(shape, GCM, encap=True))
 for shape in BEET[:2]:
     ktap.add(f"in order both ways: {shape}", both_ways, shape, GCM)
@@ -312,7 +311,7 @@ def beside(shape):
     flood.check()
 
 
-for _s, shape in enumerate((V4, TUNNEL[0])):
+for _s, shape in enumerate((V4, T4IN4)):
     if one_of(2, _s):
         ktap.add(f"a flood of one SA holds up no other: {shape}", beside, shape)
 
@@ -337,7 +336,7 @@ def no_room():
 def held_back():
     """The cipher is late with those that open the lane, which shut the gate; it has no order."""
     with flaky.loaded(), spread.bringing(), setting.of(MAX_BACKLOG, FLOW_ROOM):
-        on = line(TUNNEL[0])
+        on = line(T4IN4)
         try:
             with Flow(on, 0) as flow, counting("RxSpread", 10 * BURST):
                 flaky.set_to(late_ms=1000)
@@ -372,7 +371,7 @@ def trickle(shape):
             ktap.equal(RIG.dut.counters().get("RxSpread", 0), before, "RxSpread")
 
 
-for shape in (V4, TUNNEL[0]):
+for shape in (V4, T4IN4):
     ktap.add(f"a trickle closes the lane: {shape}", trickle, shape)
 
 
@@ -459,7 +458,7 @@ def cpus_of_flows(on, rule=""):
 
 @ktap.case("RPS tells the flows inside an SA apart")
 def flows():
-    on = line(TUNNEL[0])
+    on = line(T4IN4)
     with rps("3"), spread.bringing(), spread.parameters(spread=0):
         ktap.equal(cpus_of_flows(on), {spread.BRINGS, spread.DELIVERS}, "CPUs")
 
@@ -487,16 +486,16 @@ def xfrm_interface(words="dev v0 if_id 7"):
 def interface():
     delivers = spread.DELIVERS if host.RELEASE >= (6, 12) else spread.BRINGS	# the core mistakes the device
     with xfrm_interface(), spread.bringing():
-        ktap.equal(cpus_of_flows(line(TUNNEL[0], more="if_id 7"), "if_id 7"), {delivers}, "CPUs")
+        ktap.equal(cpus_of_flows(line(T4IN4, more="if_id 7"), "if_id 7"), {delivers}, "CPUs")
         with rps("3", "test0"):
-            ktap.equal(cpus_of_flows(line(TUNNEL[0], more="if_id 7"), "if_id 7"),
+            ktap.equal(cpus_of_flows(line(T4IN4, more="if_id 7"), "if_id 7"),
                        {spread.BRINGS, spread.DELIVERS}, "CPUs with RPS")
 
 
 @ktap.case("an external XFRM interface, which takes the packets of any SA, can go afterwards")
 def external():
     with xfrm_interface("external"), spread.bringing():
-        bursts_in(line(TUNNEL[0]))
+        bursts_in(line(T4IN4))
 
 
 for suite in (GCM, "AH hmac(sha256)"):
@@ -509,7 +508,7 @@ def flow_moves():
     """When the lane of the one that delivers is filling up"""
     if os.cpu_count() > 2:
         raise ktap.Skip("the CPU that delivers is given no flow here")
-    on, first, found = line(TUNNEL[0]), 1, []
+    on, first, found = line(T4IN4), 1, []
     with spread.bringing(spread.ALL), setting.of(MAX_BACKLOG, 10000):
         for number in range(FLOWS):
             with Flow(on, number) as flow:
@@ -570,7 +569,7 @@ def forgeries(suite, shape):
         bursts_in(on, number)
 
 
-for suite, shape in ((GCM, V4), (GCM, TUNNEL[3]), ("AH hmac(sha256)", V4)):
+for suite, shape in ((GCM, V4), (GCM, T6IN6), ("AH hmac(sha256)", V4)):
     ktap.add(f"a crowd of forgeries: {suite}, {shape}", forgeries, suite, shape)
 
 
@@ -987,7 +986,7 @@ def device_gone(shape):
         rig.stop()
 
 
-for shape in (TUNNEL[0], TUNNEL[3]):
+for shape in (T4IN4, T6IN6):
     ktap.add(f"RxFlowFull: the CPU of a flow has too much: {shape}", flow_full, shape)
 
 
@@ -1017,7 +1016,7 @@ def offline(shape):
     flood.check()
 
 
-for shape in (V4, TUNNEL[0]):
+for shape in (V4, T4IN4):
     ktap.add(f"a CPU goes offline and comes back in a flood: {shape}", offline, shape)
 
 
@@ -1083,9 +1082,9 @@ def gone(kind, shape, action, after=None, unload=False):
     RIG.sockets.drain()
 
 
-ktap.add(f"RxDevice: the device goes down with packets in a lane: {TUNNEL[0]}", device_gone, TUNNEL[0])
+ktap.add(f"RxDevice: the device goes down with packets in a lane: {T4IN4}", device_gone, T4IN4)
 for action, after in change.GONE.items():
-    ktap.add(f"{action.__name__} with packets in a lane: {TUNNEL[0]}", gone, GCM, TUNNEL[0], action, after)
+    ktap.add(f"{action.__name__} with packets in a lane: {T4IN4}", gone, GCM, T4IN4, action, after)
 for _k, kind in enumerate(busy.KINDS):
     for _a, (action, after) in enumerate(change.GONE.items()):
         if one_of(2, _k, _a):
@@ -1093,7 +1092,7 @@ for _k, kind in enumerate(busy.KINDS):
     if one_of(2, _k, len(change.GONE)):
         ktap.add(f"unload after packets in a lane: {kind}", gone, kind, V4, busy.flush_all, None, True)
 for _k, kind in enumerate(busy.KINDS):
-    for _s, shape in enumerate((V4, TUNNEL[3])):
+    for _s, shape in enumerate((V4, T6IN6)):
         for _a, (name, (action, after)) in enumerate(change.ACTIONS.items()):
             if change.possible(name, shape) and one_of(12, 7 * _k, _a - 1 - _s):
                 ktap.add(f"{name} with packets in a lane: {kind}, {shape}", gone, kind, shape, action, after)

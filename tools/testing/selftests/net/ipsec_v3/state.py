@@ -8,7 +8,7 @@ import copy
 
 from lib import host, ktap, packet, xfrm
 from lib.line import Line, Rig
-from lib.shape import (PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, TRANSPORT, TUNNEL)
+from lib.shape import PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TUNNEL, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 START_ESN, START_32 = 68 << 32 | 1000, 1000
@@ -153,7 +153,7 @@ def nonce_line(shape, suite):
 
 
 for _name in (GCM, CHACHA):
-    for _shape in (TUNNEL[3], TRANSPORT[0]):
+    for _shape in (T6IN6, V4):
         ktap.add(f"no nonce comes twice, {_name} {_shape}", nonces, _shape, _name,
                  intree_fails="it is the sequence number, which user space sets back")
 
@@ -161,7 +161,7 @@ for _name in (GCM, CHACHA):
 for _esn in (True, False):
     _bits = "ESN" if _esn else "32 bits"
     for _kind in ("esp", "ah"):
-        for _shape in (TRANSPORT[1], TUNNEL[0]):
+        for _shape in (V6, T4IN4):
             ktap.add(f"GETAE reports the window, {_kind} {_shape}, {_bits}",
                      replay_state, _shape, _kind, _esn)
             ktap.add(f"UPDSA keeps the SA working, {_kind} {_shape}, {_bits}",

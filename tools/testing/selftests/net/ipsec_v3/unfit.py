@@ -13,7 +13,7 @@ from lib.line import Monopoly, Rig, threads
 from lib.pages import Pages
 from lib.pair import SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
 from lib.peer import Esp
-from lib.shape import BEET, PORT_NATT, TRANSPORT, TUNNEL
+from lib.shape import BEET, PORT_NATT, T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V6
 from lib.suite import GCM, Combined
 
 START = 68 << 32 | 100000
@@ -77,7 +77,7 @@ def in_udp(shape):
         Figures(PAIR, shape, START).arrived()
 
 
-for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[3]):
+for _shape in (*TRANSPORT, T4IN4, T6IN6):
     ktap.add(f"TCP passes in UDP, {_shape}", in_udp, _shape)
 
 
@@ -88,7 +88,7 @@ def extended(shape, option):
     Figures(PAIR, shape, START, options=[(socket.IPPROTO_IPV6, option, header)]).arrived()
 
 
-for _shape in (TRANSPORT[1], TUNNEL[1], TUNNEL[3]):
+for _shape in (V6, T6IN4, T6IN6):
     for _name, _option in (("hop-by-hop", socket.IPV6_HOPOPTS), ("destination", socket.IPV6_DSTOPTS)):
         ktap.add(f"{_name} options, {_shape}", extended, _shape, _option)
 
@@ -116,13 +116,13 @@ def without_copies(counters):
     return {name: n for name, n in counters.items() if name not in line.UNASKED}
 
 
-for _shape in (TUNNEL[0], TUNNEL[3]):
+for _shape in (T4IN4, T6IN6):
     ktap.add(f"TFC padding, {_shape}", tfc, _shape,
              intree_fails="esp4_offload does not pad")
 for _shape in TRANSPORT:
     ktap.add(f"IPComp in {_shape}", compressed, _shape, "transport",
              intree_fails="what GRO takes is dropped between two SAs")
-for _shape in (TUNNEL[0], TUNNEL[3]):
+for _shape in (T4IN4, T6IN6):
     ktap.add(f"IPComp {_shape} in transport", compressed, _shape, "tunnel",
              intree_fails="what GRO takes is dropped between two SAs")
 
@@ -137,7 +137,7 @@ def across(pair, shape):
 
 
 for _name, _pair in (("VLAN", VLAN), ("VRF", VRF)):
-    for _shape in (*TRANSPORT, TUNNEL[0], TUNNEL[1], TUNNEL[3]):
+    for _shape in (*TRANSPORT, T4IN4, T6IN4, T6IN6):
         ktap.add(f"{_name}, {_shape}", across, _pair, _shape)
 
 

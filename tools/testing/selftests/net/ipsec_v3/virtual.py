@@ -7,7 +7,7 @@ import struct
 
 from lib import host, ktap, packet
 from lib.line import Line, Rig
-from lib.shape import TRANSPORT, TUNNEL, Shape, Sockets
+from lib.shape import T6IN6, TRANSPORT, TUNNEL, V4, Shape, Sockets
 from lib.suite import GCM, Combined, Separate
 
 START = 68 << 32 | 1000
@@ -115,7 +115,7 @@ def in_vrf(shape, kind, rule=""):
 
 for _shape in (*TRANSPORT, *TUNNEL):
     ktap.add(f"VRF, esp {_shape}", in_vrf, _shape, "esp")
-for _shape in (TRANSPORT[0], TUNNEL[3]):
+for _shape in (V4, T6IN6):
     ktap.add(f"VRF, ah {_shape}", in_vrf, _shape, "ah")
 
 

@@ -22,7 +22,7 @@ from lib import busy, cryptd, flaky, host, impl, ktap, packet, setting
 from lib.busy import JUMP
 from lib.line import UNASKED, Line, Monopoly, Rig
 from lib.pages import PACKET_VNET_HDR, SOL_PACKET, VIRTIO
-from lib.shape import SPI_IN, TRANSPORT, TUNNEL
+from lib.shape import SPI_IN, T4IN4, T6IN6, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 
 TOP32, HIGH = 1 << 32, 68
@@ -48,7 +48,6 @@ ESP_CBC = ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128))
 # 96 bits need no padding: in-tree leaves what was in memory there
 AH_SHA = ("ah", lambda: Separate(auth="hmac(sha256)", bits=96))
 PROTOS = {"ESP": ESP_GCM, "AH": AH_SHA}
-V4, V6 = TRANSPORT
 
 
 def line(proto, esn=True, window=64, start=None, shape=V4, **more):
@@ -204,7 +203,7 @@ def short_forged(proto):
 
 
 for name, proto in PROTOS.items():
-    for shape in (V4, V6, TUNNEL[0], TUNNEL[3]):
+    for shape in (V4, V6, T4IN4, T6IN6):
         ktap.add(f"{name} {shape} ESN: a late packet is late, not forged",
                  esn_late, proto, shape, intree_fails=ESN_LATE)
         ktap.add(f"{name} {shape} ESN: a forged packet is forged, not late",
@@ -700,7 +699,7 @@ def output_crosses(proto, shape):
 
 for name, proto in PROTOS.items():
     for esn, size in ((False, 32), (False, 64), (True, 64)):
-        for shape in (V4, TUNNEL[3]):
+        for shape in (V4, T6IN6):
             ktap.add(f"{name} {shape} {'ESN' if esn else '32 bits'}, window {size}: "
                      "nothing is sent when the numbers are used up",
                      output_ends, proto, esn, size, shape)
@@ -741,7 +740,7 @@ def dummy(shape, suite, esn, encap):
 
 def dummy_tfc():
     """TFC padding of a tunnel's dummy (RFC 4303 2.7) is thrown away with it"""
-    on = line(ESP_GCM, True, 64, shape=TUNNEL[0])
+    on = line(ESP_GCM, True, 64, shape=T4IN4)
     on.does({**DUMMY, "bytes": 900}, on.start + 1, dummy=bytes(100), tfc=bytes(800))
 
 
@@ -794,7 +793,7 @@ def dummy_crosses(window):
     bits_true(on, {edge - 2, edge - 1, edge, edge + 1, edge + 2, edge + 5}, window)
 
 
-for shape in (V4, V6, TUNNEL[0], TUNNEL[3]):
+for shape in (V4, V6, T4IN4, T6IN6):
     for esn in (False, True):
         ktap.add(f"dummy packets, {shape}, {'ESN' if esn else '32 bits'}", dummy, shape,
                  lambda: Combined(GCM), esn, False, intree_fails=NO_DUMMIES)
@@ -839,7 +838,7 @@ def wrong_padding(proto, shape):
     on.accepts(on.start + 1, data=bytes(40), pad=right)
 
 
-for name, proto, shape in (("GCM", ESP_GCM, V4), ("GCM", ESP_GCM, TUNNEL[3]),
+for name, proto, shape in (("GCM", ESP_GCM, V4), ("GCM", ESP_GCM, T6IN6),
                            ("CBC", ESP_CBC, V4), ("CBC", ESP_CBC, V6)):
     ktap.add(f"every pad length, {name}, {shape}", every_pad_length, proto, shape)
     ktap.add(f"padding that is not 1, 2, 3 ..., {name}, {shape}", wrong_padding, proto,

@@ -6,11 +6,10 @@ new ones carry packets.
 from .busy import let_go
 from .ktap import SHORT
 from .line import Line, Rig
-from .shape import SPI_IN, SPI_OUT, TRANSPORT
+from .shape import SPI_IN, SPI_OUT, V4
 from .suite import GCM, Combined, Separate
 
 START = 68 << 32 | 100000
-V4, V6 = TRANSPORT
 SUITES = {"esp": lambda: Combined(GCM),
           "ah": lambda: Separate(auth="hmac(sha256)", bits=128)}
 RIG = Rig()

@@ -97,8 +97,8 @@ class Shape:
         return packet.ip(there, here, packet.NONE, b"")
 
 
-TRANSPORT = [Shape("transport", v, v) for v in (4, 6)]
-TUNNEL = [Shape("tunnel", o, i) for o in (4, 6) for i in (4, 6)]
+TRANSPORT = V4, V6 = [Shape("transport", v, v) for v in (4, 6)]
+TUNNEL = T4IN4, T6IN4, T4IN6, T6IN6 = [Shape("tunnel", o, i) for o in (4, 6) for i in (4, 6)]
 BEET = [Shape("beet", o, i) for o in (4, 6) for i in (4, 6)]
 
 

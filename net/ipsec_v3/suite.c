@@ -226,7 +226,8 @@ int ipsec_suite_defers(struct ipsec_sa *sa)
 	if (!(crypto_aead_tfm(sa->aead)->__crt_alg->cra_flags & CRYPTO_ALG_ASYNC))
 		return 0;
 	req = aead_request_alloc(sa->aead, GFP_KERNEL);
-	data = kzalloc(IPSEC_IV_MAX + sa->aadlen + sa->ivlen + SUITE_PROBE + sa->icvlen, GFP_KERNEL);
+	data = kzalloc(IPSEC_IV_MAX + sa->aadlen + sa->ivlen + SUITE_PROBE + sa->icvlen,
+		       GFP_KERNEL);
 	if (req && data)
 		err = suite_try(sa, req, data);
 	aead_request_free(req);

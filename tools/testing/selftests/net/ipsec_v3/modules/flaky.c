@@ -197,7 +197,8 @@ static int flaky_init(struct crypto_aead *tfm)
 	struct flaky_ctx *ctx = crypto_aead_ctx(tfm);
 
 	/* not itself, which is asynchronous */
-	ctx->inner = crypto_alloc_aead(crypto_tfm_alg_name(crypto_aead_tfm(tfm)), 0, CRYPTO_ALG_ASYNC);
+	ctx->inner = crypto_alloc_aead(crypto_tfm_alg_name(crypto_aead_tfm(tfm)), 0,
+				       CRYPTO_ALG_ASYNC);
 	if (IS_ERR(ctx->inner))
 		return PTR_ERR(ctx->inner);
 	crypto_aead_set_reqsize(tfm, sizeof(struct flaky_request) +

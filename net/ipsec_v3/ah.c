@@ -7,7 +7,8 @@
  *
  * The headers take their canonical form where they are, in the packet's head,
  * which is ours by then; the scratch keeps them as they are sent. So the hash runs
- * over one piece. The payload is only read, and may lie in pages of others.
+ * over one piece. The payload is only read, and that of a packet that is sent may lie in
+ * pages of others: who changes it then gets a wrong ICV.
  */
 #include <net/ah.h>
 

@@ -18,8 +18,10 @@ static int ah_rx_check(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 		return ipsec_drop(sa, seq, IPSEC_DROP_RX_AHLEN);
 	if (!pskb_may_pull(skb, sa->hdrlen))
 		return ipsec_drop(sa, seq, IPSEC_DROP_RX_SHORT);
-	/* the core will move the IP header over the AH header */
-	if (skb_unclone(skb, GFP_ATOMIC))
+	/* What is verified must stay so, and who sent it may still write into his pages. The core
+	 * will move the IP header over the AH header, too.
+	 */
+	if (ipsec_room_rx(sa, skb))
 		return ipsec_drop(sa, seq, IPSEC_DROP_RX_NOMEM);
 	return 0;
 }

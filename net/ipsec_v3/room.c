@@ -6,7 +6,7 @@
  * clone, page fragments, a fragment list) may be a page of somebody else: the
  * page cache of a spliced file, a page of a zero-copy sender, a page_pool page
  * that a driver will reuse. No flag of the skb proves the contrary, so it is
- * copied into a head of our own before the first byte is written.
+ * copied into a head of our own before the first byte is written, or verified.
  */
 #include "ipsec.h"
 
@@ -16,7 +16,7 @@ static bool room_is_ours(const struct sk_buff *skb)
 }
 
 /**
- * ipsec_room_rx() - make a received packet writable
+ * ipsec_room_rx() - make a received packet writable, by nobody else
  * @sa: the SA, for its counters
  * @skb: the packet; pointers into it are stale afterwards
  *

@@ -87,6 +87,12 @@ static void tx_keep_queue(struct sk_buff *skb)
 #endif
 }
 
+/* pktgen calls us as well, and takes no answer for "later" */
+static bool tx_by_core(const struct xfrm_state *x, const struct sk_buff *skb)
+{
+	return skb_dst(skb) && skb_dst(skb)->xfrm == x;
+}
+
 /**
  * ipsec_output() - type->output of ESP and AH
  * @x: the SA
@@ -105,7 +111,7 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 
 	/* where it came from, which is asked for again when it is sent on */
 	dev_hold(from);
-	if (unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX))) {
+	if (unlikely(ipsec_lane_open(sa, IPSEC_LANE_TX)) && tx_by_core(x, skb)) {
 		tx_keep_queue(skb);
 		err = ipsec_lane_push(sa, skb, ipsec_tx_seq(skb), IPSEC_LANE_TX);
 	}

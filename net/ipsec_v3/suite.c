@@ -133,15 +133,16 @@ static int suite_separate(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 	return err ?: suite_separate_key(sa, extack);
 }
 
-/* The core names the IV generator that the algorithm's RFC asks for. */
+/* What encrypts octet by octet makes a key stream, of which none may come twice (RFC 3686 4,
+ * 4106 3.1, 4309 3.1, 4543 3.1, 7634 2); what has blocks is CBC, whose IV must not be foreseen
+ * (RFC 3602 3). x->geniv says so too, but not of an SA that was moved.
+ */
 static int suite_iv(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 {
-	const char *geniv = sa->x->geniv;
-
 	sa->ivlen = crypto_aead_ivsize(sa->aead);
 	if (!sa->ivlen)
 		sa->iv = IPSEC_IV_NONE;
-	else if (geniv && !strcmp(geniv, "seqiv"))
+	else if (crypto_aead_blocksize(sa->aead) == 1)
 		sa->iv = IPSEC_IV_COUNTER;
 	else
 		sa->iv = IPSEC_IV_RANDOM;

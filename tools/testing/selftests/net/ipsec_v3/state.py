@@ -5,6 +5,7 @@ changes its lifetime, MIGRATE moves it to other addresses (RFC 4555, RFC 6275).
 """
 
 import copy
+import sys
 
 from lib import host, ktap, packet, xfrm
 from lib.line import Line, Rig
@@ -122,16 +123,16 @@ def migrate(shape, kind, esn):
 EDGE = (68 << 32 | 0xffffffff) - 5
 
 
-def nonces(shape, name):
-    """Under one key none comes twice (RFC 4106 3.1, RFC 7634 2), whatever the SA goes through:
+def nonces(shape, suite):
+    """Under one key none comes twice (RFC 3686 4, 4106 3.1, 7634 2), whatever the SA goes through:
     the low half of the numbers over 2^32, an update, a number that user space sets back, a
-    move, and a new SA with the same key."""
-    suite = Combined(name)
-    on, found = nonce_line(shape, suite), []
+    move, and a new SA with the same key.  Those of an SA are a counter XOR something."""
+    on, found = nonce_line(shape, suite), [[]]
 
     def sends(first, count):
         for number in range(first, first + count):
-            found.append(packet.split(on.sends(number))[2][8:8 + suite.ivlen])
+            iv = packet.split(on.sends(number))[2][8:8 + suite.ivlen]
+            found[-1].append(int.from_bytes(iv, sys.byteorder))
 
     sends(1, 10)
     RIG.dut.ip(host.state_line(shape.here, shape.there, SPI_OUT, suite.words(), "esp", shape.mode,
@@ -142,9 +143,14 @@ def nonces(shape, name):
     if shape.mode == "tunnel":		# 6.1 and 6.12 move no others
         move(on, (shape.here, shape.there), MOVED[shape.outer], "out")
         ktap.check(RIG.dut.lacks_state(shape.there, SPI_OUT, "esp"), "the SA is still at its old address")
+        found.append([])
         sends(11, 10)
     on = nonce_line(shape, suite)
+    found.append([])
     sends(1, 10)
+    for of_one in found:
+        ktap.check(all((iv ^ of_one[0]) < 1 << 16 for iv in of_one), f"no counter: {of_one}")
+    found = sum(found, [])
     ktap.equal(len(set(found)), len(found), "different nonces")
 
 
@@ -152,9 +158,10 @@ def nonce_line(shape, suite):
     return Line(RIG, shape, suite, "esp", True, 64, EDGE)
 
 
-for _name in (GCM, CHACHA):
+for _name, _suite in ((GCM, Combined(GCM)), (CHACHA, Combined(CHACHA)),
+                      ("AES-CTR", Separate("rfc3686(ctr(aes))", "hmac(sha256)", 128))):
     for _shape in (T6IN6, V4):
-        ktap.add(f"no nonce comes twice, {_name} {_shape}", nonces, _shape, _name,
+        ktap.add(f"no nonce comes twice, {_name} {_shape}", nonces, _shape, _suite,
                  intree_fails="it is the sequence number, which user space sets back")
 
 

@@ -24,7 +24,9 @@ static int external_notify(struct notifier_block *nb, unsigned long event, void 
 
 	if (event == NETDEV_REGISTER && external_is(dev))
 		atomic_inc(&external_count);
-	else if (event == NETDEV_UNREGISTER && external_is(dev))
+	/* which is said again every second while somebody still holds the device */
+	else if (event == NETDEV_UNREGISTER && external_is(dev) &&
+		 dev->reg_state != NETREG_UNREGISTERED)
 		atomic_dec(&external_count);
 	return NOTIFY_DONE;
 }

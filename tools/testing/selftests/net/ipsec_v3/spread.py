@@ -17,6 +17,7 @@ from lib import busy, change, cryptd, flaky, host, impl, ktap, nic, packet, sett
 from lib.faults import one_of
 from lib.line import Line, Rig
 from lib.memory import NoMemory
+from lib.peer import Esp
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, T4IN4, T6IN4, T6IN6, TUNNEL, V4, V6
 from lib.suite import CHACHA, GCM, Combined, Separate
 from lib.tun import Tun
@@ -473,13 +474,16 @@ def flows_apart(shape, suite):
 
 
 @contextlib.contextmanager
-def xfrm_interface(words="dev v0 if_id 7"):
+def xfrm_interface(words="dev v0 if_id 7", gone=False):
+    """gone: somebody else has removed it"""
     RIG.dut.ip(f"link add test0 type xfrm {words}", "link set test0 up")
     try:
         yield
     finally:
         RIG.dut.flush()
-        RIG.dut.ip("link del test0")
+        RIG.sockets.drain()
+        if not gone:
+            RIG.dut.ip("link del test0")
 
 
 @ktap.case("the flows of an XFRM interface stay where they are delivered, until RPS spreads them")
@@ -495,6 +499,28 @@ def interface():
 @ktap.case("an external XFRM interface, which takes the packets of any SA, can go afterwards")
 def external():
     with xfrm_interface("external"), spread.bringing():
+        bursts_in(line(T4IN4))
+
+
+@ktap.case("an external XFRM interface that a packet holds is said to go more than once, and went once")
+def external_held():
+    """As long as there is one, some kernels spread nothing that is received."""
+    shape, esp = T4IN4, Esp(Combined(GCM), 0x333, True)
+    segment = packet.udp(shape.inner_there, shape.inner_here, PORT_PEER, PORT_DUT, b"held")
+    inner = packet.ip(shape.inner_there, shape.inner_here, packet.ESP, esp.seal(segment, packet.UDP, START + 1))
+    with flaky.loaded(), xfrm_interface("external", gone=True):
+        on = Line(RIG, shape, Combined(CHACHA), "esp", False, 64, 1000)
+        RIG.dut.ip(host.state_line(shape.inner_there, shape.inner_here, 0x333, esp.suite.words(), esn=True, seq=START),
+                   host.policy_line("in", shape.inner_there, f"{shape.inner_here} proto esp",
+                                    host.template(shape.there, shape.here, "esp", "tunnel")))
+        with flaky.holding():
+            RIG.dut.wire.send(on.wrap(on.peer.seal(inner, packet.IPIP, 1001)))
+            ktap.wait_for(lambda: on.figures()["packets"] == 1, "it came by the interface")
+            going = subprocess.Popen(["ip", "-n", RIG.dut.name, "link", "del", "test0"])
+            time.sleep(3)		# it is said every second
+            ktap.equal(going.poll(), None, "status of who removes it, while it is held")
+        ktap.equal(going.wait(60), 0, "status of who removes it")
+    with spread.bringing(), counting("RxSpread", BURST):
         bursts_in(line(T4IN4))
 
 
@@ -1052,6 +1078,27 @@ def no_memory(shape):
 
 for shape in (V4, V6):
     ktap.add(f"memory fails in a lane's softirq: {shape}", no_memory, shape)
+
+
+@ktap.case("pktgen, which takes no answer for later, is not spread")
+def generated():
+    if impl.modprobe("-q", "pktgen"):
+        raise ktap.Skip("this kernel has no pktgen")
+    on, count, files = line(V4), 20000, "/proc/net/pktgen"
+    before = on.figures()
+    with spread.bringing(), RIG.dut.inside():
+        setting.write(f"{files}/kpktgend_{spread.BRINGS}", "add_device v0")
+        for words in (f"count {count}", "pkt_size 200", "delay 0", f"src_min {V4.here}", f"src_max {V4.here}",
+                      f"dst_min {V4.there}", f"dst_max {V4.there}", f"dst_mac {host.MAC_WIRE}",
+                      "flows 1", "flowlen 10", f"spi {SPI_OUT}", "flag IPSEC"):
+            setting.write(f"{files}/v0", words)
+        setting.write(f"{files}/pgctrl", "start\n")	# returns when all are sent
+        setting.write(f"{files}/kpktgend_{spread.BRINGS}", "rem_device_all")
+    RIG.dut.wire.drain()
+    ktap.check(RIG.dut.state(V4.there, SPI_OUT).packets > count / 2, "the SA protected hardly any")
+    ktap.equal(on.since(before).get("TxSpread"), None, "TxSpread")
+    RIG.dut.flush()
+    ktap.wait_for(lambda: not impl.modprobe("-r", "pktgen"), "pktgen unloads")
 
 
 # -- everything may go while packets are under way ---------------------------

@@ -228,6 +228,9 @@ static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
 	int err;
 
+	/* left to a device that then does not encrypt, or to another one */
+	if (skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_help(skb))
+		return ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM);
 	xfrm_offload(skb)->flags |= CRYPTO_FALLBACK;
 	ipsec_tx_seq_set(skb, seq);
 	err = ipsec_output_device(sa, skb);
@@ -290,14 +293,16 @@ static const struct ipsec_family *offload_family(const struct sk_buff *skb)
 	return NULL;
 }
 
-/* is it nothing but an IP header and ESP, or ESP in UDP, and nothing behind it */
+/* is it nothing but an IP header and ESP, or ESP in UDP (and not in FOU, which is no
+ * encapsulation of an SA's), and nothing behind it
+ */
 static bool offload_gro_fits(const struct ipsec_family *family, struct sk_buff *skb)
 {
 	unsigned int at = skb_gro_offset(skb);
 	struct ip_esp_hdr *esp;
 	const u8 *ip;
 
-	if (skb_network_offset(skb) || skb_is_gso(skb))
+	if (skb_network_offset(skb) || skb_is_gso(skb) || NAPI_GRO_CB(skb)->is_fou)
 		return false;
 	esp = skb_gro_header(skb, at + sizeof(*esp), at);
 	if (!esp)
@@ -308,7 +313,7 @@ static bool offload_gro_fits(const struct ipsec_family *family, struct sk_buff *
 	if (at == family->hdrlen && ip[family->nexthdr] == IPPROTO_ESP)
 		return true;
 	return at == family->hdrlen + sizeof(struct udphdr) &&
-	       ip[family->nexthdr] == IPPROTO_UDP && NAPI_GRO_CB(skb)->proto == IPPROTO_UDP &&
+	       ip[family->nexthdr] == IPPROTO_UDP &&
 	       ntohs(((struct udphdr *)esp)[-1].len) == skb->len - family->hdrlen;
 }
 
@@ -449,7 +454,7 @@ int ipsec_offload_setup(const struct ipsec_family *family)
 {
 	int err;
 
-	if (!ipsec_offload)
+	if (!ipsec_offload || !IPSEC_INPUT_TAKES_GRO)
 		return 0;
 	/* the core would overwrite it */
 	if (offload_holder(family))

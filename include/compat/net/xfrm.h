@@ -17,6 +17,14 @@
  */
 #define IPSEC_INPUT_KEEPS_DEVICE	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 112))
 
+/* Does xfrm_input() know a packet from GRO by XFRM_GRO? Before 6.7 it went by another number in
+ * encap_type, and which 6.1 stopped that first is not known; 6.1.192 is.
+ */
+#define IPSEC_INPUT_TAKES_GRO						\
+	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0) ||		\
+	 (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 192) &&		\
+	  LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)))
+
 /* May a segment of a GSO packet leave later than the others? Where it is not known to be mended,
  * validate_xmit_xfrm() leaves the first one pointing at the last, wherever that is then.
  */

@@ -310,6 +310,21 @@ def segments_by_nic(family, esn):
         ktap.check(len(fields) > 5 * size, f"{len(fields)} bytes")
 
 
+def software_instead(family):
+    """A device is relied on for ESP and for the sum inside it, and then told not to do ESP"""
+    here, there = nic.ENDS[family]
+    suite = Combined(GCM)
+    with nic.plugged() as dut, dut.udp(here, PORT) as sock:
+        dut.ip(nic.state_out(suite, family, oseq=99),
+               host.policy_line("out", here, f"{there} proto udp", host.template(here, there)))
+        host.ethtool(dut.name, nic.DEVICE, "esp-hw-offload", "off")
+        sock.sendto(b"with a sum", (there, PORT))
+        _, data = dut.offered(family)
+        inner, next_header, seq = Esp(suite, nic.SPI_OUT, False).open(packet.split(data)[2], 100)
+        ktap.equal((next_header, seq), (packet.UDP, 100), "what it carries, and number")
+        ktap.equal(packet.udp_data(here, there, inner), (PORT, PORT, b"with a sum"), "datagram, its sum right")
+
+
 def from_outside_by_nic(start, wanted):
     """Nobody has said how many segments it will be: they get numbers, or it is dropped."""
     with nic.plugged() as dut:
@@ -375,6 +390,8 @@ for _family in nic.ENDS:
         ktap.add(f"a device decrypts, {_name}", by_nic, _family, _esn)
         ktap.add(f"a device segments and encrypts, {_name}", segments_by_nic, _family, _esn)
     ktap.add(f"a device does all of IPsec, IPv{_family}", whole_by_nic, _family)
+    ktap.add(f"a device does ESP no more, IPv{_family}", software_instead, _family,
+             intree_fails="nobody fills in the sum inside")
 ktap.add("a device decrypts: bad padding", bad_by_nic, {"XfrmInStateProtoError": 1, "RxPadLength": 1},
          nic.SUCCESS, packet.UDP, 255)
 ktap.add("a device decrypts: a dummy packet", bad_by_nic, {"RxDummy": 1}, nic.SUCCESS, packet.NONE)

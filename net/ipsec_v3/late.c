@@ -35,7 +35,6 @@
 #define IPSEC_LATE_PER_SA	128	/* tries per second */
 #define IPSEC_LATE_PER_NETNS	2048	/* tries per second */
 
-#define IPSEC_RESYNC_RUN	8	/* failures in a row before a resync try */
 #define IPSEC_RESYNC_TRIES	8	/* higher values of the high half */
 
 /**

@@ -4,6 +4,8 @@
 
 #include "ipsec.h"
 
+#define IPSEC_RESYNC_RUN	8	/* failures in a row before a resync try, and none is counted beyond */
+
 /**
  * struct ipsec_late - packets of one netns that wait for a second try
  * @queue: untouched copies; each holds its SA (secpath) and its devices

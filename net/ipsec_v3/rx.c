@@ -146,7 +146,7 @@ int ipsec_rx_finish(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 int ipsec_rx_forged(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 {
 	if (sa->resync)
-		atomic_inc(&sa->icv_failures);
+		atomic_add_unless(&sa->icv_failures, 1, IPSEC_RESYNC_RUN);
 	return ipsec_drop(sa, seq, IPSEC_DROP_RX_ICV);
 }
 

@@ -13,7 +13,8 @@ from lib import impl, ktap
 S, L = "strongSwan", "libreswan"
 CASES = []
 V1 = {"version": 1, "suite": "cbc", "esn": "no"}
-GAPS = ("XfrmAcquireError", "XfrmOutNoStates", "XfrmOutStateInvalid")
+ENDED = ("XfrmOutStateInvalid", "XfrmInStateInvalid")	# the core found an SA, and it ended before its use
+GAPS = (*ENDED, "XfrmAcquireError", "XfrmOutNoStates")
 MOVED = (*GAPS, "XfrmInNoStates", "XfrmInNoPols", "XfrmOutPolBlock")	# while it takes all away for a moment
 OLD_NAT, NEW_NAT = "10.0.2.254", "10.0.2.253"	# as which the router hides a
 
@@ -146,7 +147,7 @@ def under_traffic(a, b, until=lambda: True, **words):
         follows(a, b)
     strict = L not in (a.kind, b.kind) and not {"reauth", "version"} & set(words)
     ends.arrived(ways, 0, missing=0 if strict else gaps(a, b, names=names) - before)
-    ends.unlost(a, b, since, *(["XfrmOutStateInvalid"] if strict else names))
+    ends.unlost(a, b, since, *(ENDED if strict else names))
     exchange_between(a, b, conns[0])
 
 

@@ -171,7 +171,7 @@ class End:
                           str(self.counters())])
 
     def ping(self, there, here=None, count=5, interval=0.1, size=56):
-        done = self.host.run("ping", "-n", "-c", str(count), "-i", str(interval), "-W", "10",
+        done = self.host.run("ping", "-n", "-c", str(count), "-i", str(interval), "-w", "30",
                             "-s", str(size), *(["-I", here] if here else []), there,
                             capture_output=True)
         if " 0% packet loss" not in done.stdout:

@@ -37,6 +37,8 @@ class Stream:
     def send(self):
         try:
             self.sock.sendto(struct.pack("!I", self.sent), (self.there, PORT))
+        except BlockingIOError:
+            return	# a link that stands still: it was not sent
         except OSError:
             pass	# one that does not arrive
         self.sent += 1

@@ -43,7 +43,7 @@ struct ipsec_sa;
 	X(RX_FLOW, "RxFlowFull", ENOBUFS, -, here,			\
 	  "more packets wait for the CPU of their flow than netdev_max_backlog, or 32767") \
 	X(RX_DEVICE, "RxDevice", ENETDOWN, -, here,			\
-	  "while the packet waited the device went down or away, or would be mistaken (before 6.12.112)")	\
+	  "while the packet waited the device went down or away, or was mistaken for another") \
 	X(RX_NOMEM, "RxNoMemory", ENOMEM, XFRMINSTATEPROTOERROR, core,	\
 	  "no memory to receive the packet")				\
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \

@@ -4,7 +4,8 @@
 
 #include "ipsec.h"
 
-#define IPSEC_RESYNC_RUN	8	/* failures in a row before a resync try, and none is counted beyond */
+/* failures in a row before a resync is tried; no more than that are counted */
+#define IPSEC_RESYNC_RUN	8
 
 /**
  * struct ipsec_late - packets of one netns that wait for a second try

@@ -133,7 +133,7 @@ static int suite_separate(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 	return err ?: suite_separate_key(sa, extack);
 }
 
-/* What encrypts octet by octet makes a key stream, of which none may come twice (RFC 3686 4,
+/* What encrypts octet by octet makes a key stream, of which none may come twice (RFC 3686 3.1,
  * 4106 3.1, 4309 3.1, 4543 3.1, 7634 2); what has blocks is CBC, whose IV must not be foreseen
  * (RFC 3602 3). x->geniv says so too, but not of an SA that was moved.
  */

@@ -124,7 +124,7 @@ EDGE = (68 << 32 | 0xffffffff) - 5
 
 
 def nonces(shape, suite):
-    """Under one key none comes twice (RFC 3686 4, 4106 3.1, 7634 2), whatever the SA goes through:
+    """Under one key none comes twice (RFC 3686 3.1, 4106 3.1, 7634 2), whatever the SA goes through:
     the low half of the numbers over 2^32, an update, a number that user space sets back, a
     move, and a new SA with the same key.  Those of an SA are a counter XOR something."""
     on, found = nonce_line(shape, suite), [[]]

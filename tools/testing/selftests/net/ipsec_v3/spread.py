@@ -652,17 +652,21 @@ class Outward:
     way, full, mib = "Tx", "TxQueueFull", "XfrmOutStateProtoError"
 
     def __init__(self, on, *_):
-        self.on, self.came = on, 0
-        RIG.dut.wire.drain()
+        self.on, self.before = on, self.gone()
 
     def send(self):
         RIG.sockets.send(self.on.shape, b"one of many")
 
+    @staticmethod
+    def gone():
+        """What the device has got: sent, or dropped as the queue behind it was full"""
+        with RIG.dut.inside(), open("/proc/net/dev", encoding="ascii") as file:
+            figures = next(line.split() for line in file if line.split()[0] == "v0:")
+        return int(figures[10]) + int(figures[12])
+
     def through(self):
-        """What has come out at the wire"""
-        while data := RIG.dut.wire.next(0.001):
-            self.came += packet.split(data)[1] == packet.ESP
-        return self.came
+        """What the lane has let go"""
+        return self.gone() - self.before
 
 
 def full(direction):

@@ -43,6 +43,7 @@ COUNT = int(os.environ.get("IPSEC_PACKETS") or
 SEED = int(os.environ.get("IPSEC_SEED") or random.randrange(1 << 32))
 BATCH = 200		# a veth's backlog holds 1000
 START = 68 << 32 | 100000
+FRAGMENTS = 1 << 28	# octets that may wait for others
 DEPTH = 6		# XFRM_MAX_DEPTH, transformations of one packet
 UDP_GRO, SOL_PACKET, PACKET_IGNORE_OUTGOING, SO_RCVBUFFORCE = 104, 263, 23, 33
 # since 6.7 a socket's GRO opens ESP in UDP; before, it would join what it should not
@@ -83,6 +84,9 @@ class GroRig(Rig):
         # or the second answer would not be seen
         self.dut.sysctl("net.ipv4.icmp_ratelimit", 0)
         self.dut.sysctl("net.ipv6.icmp.ratelimit", 0)
+        # fragments whose others never come wait half a minute, and leave no room for those of what is sent
+        self.dut.sysctl("net.ipv4.ipfrag_high_thresh", FRAGMENTS)
+        self.dut.sysctl("net.ipv6.ip6frag_high_thresh", FRAGMENTS)
         # veth uses GRO for what comes from an end without TSO only
         host.ethtool(self.dut.far, "wire", "tso", "off")
         for sock in self.sockets.encap:

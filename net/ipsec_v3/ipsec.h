@@ -154,11 +154,8 @@ struct ipsec_sa {
 	struct ipsec_lane		lane ____cacheline_aligned_in_smp;
 };
 
-/**
- * ipsec_sa() - what this module keeps for an SA
- * @x: the SA, made by us and not yet destroyed
- *
- * Return: the object; @x owns it.
+/* What this module keeps for an SA that it has made; @x owns it. Not for kernel-doc, which has
+ * the struct under that name.
  */
 static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 {

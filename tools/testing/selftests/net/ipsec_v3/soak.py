@@ -620,9 +620,9 @@ def memory():
 
 def settles(most):
     """memory(), when it is less than that, or after a minute"""
-    deadline = time.monotonic() + 60
-    while (found := memory()) >= most and time.monotonic() < deadline:
-        pass
+    deadline, found = time.monotonic() + 60, memory()
+    while measured() and found >= most and time.monotonic() < deadline:
+        found = memory()
     return found
 
 

@@ -1090,19 +1090,20 @@ def generated():
         raise ktap.Skip("this kernel has no pktgen")
     on, count, files = line(V4), 20000, "/proc/net/pktgen"
     before = on.figures()
-    with spread.bringing(), RIG.dut.inside():
-        setting.write(f"{files}/kpktgend_{spread.BRINGS}", "add_device v0")
-        for words in (f"count {count}", "pkt_size 200", "delay 0", f"src_min {V4.here}", f"src_max {V4.here}",
-                      f"dst_min {V4.there}", f"dst_max {V4.there}", f"dst_mac {host.MAC_WIRE}",
-                      "flows 1", "flowlen 10", f"spi {SPI_OUT}", "flag IPSEC"):
-            setting.write(f"{files}/v0", words)
-        setting.write(f"{files}/pgctrl", "start\n")	# returns when all are sent
-        setting.write(f"{files}/kpktgend_{spread.BRINGS}", "rem_device_all")
-    RIG.dut.wire.drain()
-    ktap.check(RIG.dut.state(V4.there, SPI_OUT).packets > count / 2, "the SA protected hardly any")
-    ktap.equal(on.since(before).get("TxSpread"), None, "TxSpread")
-    RIG.dut.flush()
-    ktap.wait_for(lambda: not impl.modprobe("-r", "pktgen"), "pktgen unloads")
+    try:
+        with spread.bringing(), RIG.dut.inside():
+            setting.write(f"{files}/kpktgend_{spread.BRINGS}", "add_device v0")
+            for words in (f"count {count}", "pkt_size 200", "delay 0", f"src_min {V4.here}", f"src_max {V4.here}",
+                          f"dst_min {V4.there}", f"dst_max {V4.there}", f"dst_mac {host.MAC_WIRE}",
+                          "flows 1", "flowlen 10", f"spi {SPI_OUT}", "flag IPSEC"):
+                setting.write(f"{files}/v0", words)
+            setting.write(f"{files}/pgctrl", "start\n")	# returns when all are sent
+        RIG.dut.wire.drain()
+        ktap.check(RIG.dut.state(V4.there, SPI_OUT).packets > count / 2, "the SA protected hardly any")
+        ktap.equal(on.since(before).get("TxSpread"), None, "TxSpread")
+    finally:
+        RIG.dut.flush()
+        ktap.wait_for(lambda: not impl.modprobe("-r", "pktgen"), "pktgen unloads")	# and gives up v0
 
 
 # -- everything may go while packets are under way ---------------------------

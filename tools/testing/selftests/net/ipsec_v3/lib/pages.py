@@ -8,7 +8,9 @@
 	pages.check()				# they are as they were sent
 
 The kernel takes them from a ring that this process shares with it, and copies the
-linear part only (PACKET_TX_RING).
+linear part only (PACKET_TX_RING).  6.1.192 and 6.12.117 copy the pages, too, before another
+device receives them, so that check() can find something on older kernels only; pages that
+are somebody's are in ownership.py.
 """
 
 import mmap

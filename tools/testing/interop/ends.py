@@ -61,7 +61,9 @@ class Router(host.Host):
         with self.inside():
             with open("/proc/thread-self/net/snmp", encoding="ascii") as file:
                 names, values = [line.split() for line in file if line.startswith("Udp:")]
-        return int(values[names.index("NoPorts")])
+            with open("/proc/thread-self/net/snmp6", encoding="ascii") as file:
+                by_ipv6 = dict(line.split() for line in file)
+        return int(values[names.index("NoPorts")]) + int(by_ipv6["Udp6NoPorts"])
 
 
 class End:

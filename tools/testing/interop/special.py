@@ -16,7 +16,8 @@ V1 = {"version": 1, "suite": "cbc", "esn": "no"}
 ENDED = ("XfrmOutStateInvalid", "XfrmInStateInvalid")	# the core found an SA, and it ended before its use
 GAPS = (*ENDED, "XfrmAcquireError", "XfrmOutNoStates")
 MOVED = (*GAPS, "XfrmInNoStates", "XfrmInNoPols", "XfrmOutPolBlock")	# while it takes all away for a moment
-OLD_NAT, NEW_NAT = "10.0.2.254", "10.0.2.253"	# as which the router hides a
+# as which the router hides a, by family
+OLD_NAT, NEW_NAT = {4: "10.0.2.254", 6: "fd00:2::254"}, {4: "10.0.2.253", 6: "fd00:2::253"}
 
 
 def scenario(name, *kinds, short=False, apart=False):
@@ -191,14 +192,14 @@ def dead_peer(a, b):
 
 def hide(a, address, ports=""):
     """The router shows a to others as address"""
-    router = a.router
-    with router.inside():
-        rule = "add rule ip nat post ip saddr 10.0.1.0/24 oifname to-b"
+    family, hidden = ("ip6", "fd00:1::/64") if ":" in address else ("ip", "10.0.1.0/24")
+    with a.router.inside():
+        rule = f"add rule {family} nat post {family} saddr {hidden} oifname to-b"
         subprocess.run(["nft", "-f", "-"], check=True, text=True, input=f"""
             flush ruleset
-            add table ip nat
-            add chain ip nat post {{ type nat hook postrouting priority 100; }}
-            {rule} meta l4proto udp snat to {address}{ports}
+            add table {family} nat
+            add chain {family} nat post {{ type nat hook postrouting priority 100; }}
+            {rule} meta l4proto udp snat to {f"[{address}]" if family == "ip6" else address}{ports}
             {rule} snat to {address}
             """)
         subprocess.run(["conntrack", "-F"], check=False, stderr=subprocess.DEVNULL)
@@ -210,14 +211,19 @@ def show(a):
 
 
 @scenario("NAT between", short=True, apart=True)
-def nat(a, b, **words):
-    hide(a, OLD_NAT)
-    conns, since = ends.establish(a, b, **{"esn": "yes", **words}, peer_words={"peer": "%any"})
+def nat(a, b, family=4, **words):
+    hide(a, OLD_NAT[family])
+    conns, since = ends.establish(a, b, family=family, **{"esn": "yes", **words}, peer_words={"peer": "%any"})
     ends.exchange(a, b, conns[0])
     conns[0] |= {"encap": True}
-    conns[1] |= {"encap": True, "peer": OLD_NAT}
+    conns[1] |= {"encap": True, "peer": OLD_NAT[family]}
     ends.verdict(a, b, conns, not words, since)
     show(a)
+
+
+@scenario("IPv6, NAT between", apart=True)
+def nat6(a, b):
+    nat(a, b, family=6)
 
 
 @scenario("IKEv1, NAT between", (L, S), apart=True)
@@ -226,20 +232,20 @@ def nat_v1(a, b):
 
 
 @scenario("NAT between, whose mapping changes under traffic", (S, S), (L, S), apart=True)
-def nat_change(a, b):
+def nat_change(a, b, family=4):
     """Datagrams are lost while b's daemon replaces its SAs and policies; and what b sends goes to the
     old mapping at first, of which the router knows no more."""
-    hide(a, OLD_NAT)
-    a.router.ip(f"addr add {NEW_NAT}/24 dev to-b")
-    conns, since = ends.establish(a, b, esn="yes", peer_words={"peer": "%any"})
+    hide(a, OLD_NAT[family])
+    a.router.ip(f"addr add {ends.net(NEW_NAT[family])} dev to-b{' nodad' if family == 6 else ''}")
+    conns, since = ends.establish(a, b, family=family, esn="yes", peer_words={"peer": "%any"})
     ends.exchange(a, b, conns[0])
     conns[0] |= {"encap": True}
-    conns[1] |= {"encap": True, "peer": OLD_NAT}
+    conns[1] |= {"encap": True, "peer": OLD_NAT[family]}
     ends.verdict(a, b, conns, True, since)
     astray, before = a.router.strays(), gaps(a, b, names=MOVED)
     start_streams(a, b, conns[0])
-    hide(a, NEW_NAT, ":20000-20100")
-    conns[1] |= {"peer": NEW_NAT}
+    hide(a, NEW_NAT[family], ":20000-20100")
+    conns[1] |= {"peer": NEW_NAT[family]}
     ktap.wait_for(lambda: all(ends.judge(b, conns[1], True).values()), "b follows", 90)
     lost = stop_streams(a, b)
     counted = gaps(a, b, names=MOVED) - before
@@ -255,6 +261,11 @@ def nat_change(a, b):
     state = ends.judge(b, conns[1], True)["out"][0]
     ktap.check(re.search(r"dport 20\d\d\d", state.text), state.text)
     show(a)
+
+
+@scenario("IPv6, NAT between, whose mapping changes under traffic", (S, S), (L, S), apart=True)
+def nat_change6(a, b):
+    nat_change(a, b, family=6)
 
 
 @scenario("MOBIKE: the initiator's address changes", apart=True)

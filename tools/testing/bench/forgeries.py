@@ -21,7 +21,7 @@ from lib import impl, packet		# noqa: E402
 from lib.line import Line, Rig		# noqa: E402
 from lib.peer import Esp		# noqa: E402
 from lib.shape import V4		# noqa: E402
-from lib.suite import GCM, Combined	# noqa: E402
+from lib.suite import gcm# noqa: E402
 
 START = 68 << 32 | 1000000
 FAR = 1 << 30		# ahead of the window: more likely late than new
@@ -60,9 +60,9 @@ def cost(data, name, pace):
 
 
 def measure(size, pace):
-    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START)
+    on = Line(RIG, V4, gcm(), "esp", True, 64, START)
     data = bytes(size - 28)
-    stranger = Esp(Combined(GCM), 0x999).seal(data, packet.UDP, 1)
+    stranger = Esp(gcm(), 0x999).seal(data, packet.UDP, 1)
     floor, _ = cost(packet.ip(V4.there, V4.here, packet.ESP, stranger),
                     "XfrmInNoStates", pace)
     near, none = cost(on.seal(START + 5, data, flip_icv=True), "XfrmInStateProtoError", pace)
@@ -76,9 +76,9 @@ def measure(size, pace):
 
 def measure_resync(size):
     """Near the window in a flood, where each might be a reason to resynchronise"""
-    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START, more=RESYNC)
+    on = Line(RIG, V4, gcm(), "esp", True, 64, START, more=RESYNC)
     data = bytes(size - 28)
-    stranger = Esp(Combined(GCM), 0x999).seal(data, packet.UDP, 1)
+    stranger = Esp(gcm(), 0x999).seal(data, packet.UDP, 1)
     floor, _ = cost(packet.ip(V4.there, V4.here, packet.ESP, stranger),
                     "XfrmInNoStates", "flood")
     near, second = cost(on.seal(START + 5, data, flip_icv=True), "XfrmInStateProtoError", "flood")

@@ -16,30 +16,30 @@ import time
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../selftests/net/ipsec_v3"))
 from lib import host, impl, ktap, xfrm			# noqa: E402
-from lib.suite import CHACHA, GCM, Combined, Separate	# noqa: E402
+from lib.suite import cbc, chacha, gcm, sha256# noqa: E402
 
 ME = int(sys.argv[1])
 PEER = 3 - ME
 CONTROL, ECHO, NATT = 6999, 7000, 4500
-AH_WORDS = Separate(auth="hmac(sha256)", bits=128).words("ah")
-CBC_WORDS = Separate("cbc(aes)", "hmac(sha256)", 128).words()
+AH_WORDS = sha256().words("ah")
+CBC_WORDS = cbc().words()
 # (name, family, protocol, mode, algorithms, more of host.state_line())
 SAS = [
-    ("ESP AES-GCM, ESN, tunnel 4", 4, "esp", "tunnel", Combined(GCM).words(),
+    ("ESP AES-GCM, ESN, tunnel 4", 4, "esp", "tunnel", gcm().words(),
      {"esn": True}),
     ("ESP AES-CBC, HMAC-SHA-256, transport 6", 6, "esp", "transport", CBC_WORDS, {}),
     ("ESP AES-CBC, HMAC-SHA-256, ESN, transport 4", 4, "esp", "transport", CBC_WORDS,
      {"esn": True}),
     ("ESP ChaCha20-Poly1305, ESN, tunnel 6", 6, "esp", "tunnel",
-     Combined(CHACHA).words(), {"esn": True}),
+     chacha().words(), {"esn": True}),
     ("AH, ESN, transport 4", 4, "ah", "transport", AH_WORDS, {"esn": True}),
     ("AH, ESN, align4, transport 4", 4, "ah", "transport", AH_WORDS,
      {"esn": True, "flags": "align4"}),
     ("AH, ESN, transport 6", 6, "ah", "transport", AH_WORDS, {"esn": True}),
     ("ESP AES-GCM, ESN, in UDP, transport 4", 4, "esp", "transport",
-     Combined(GCM).words(), {"esn": True, "encap": (NATT, NATT)}),
+     gcm().words(), {"esn": True, "encap": (NATT, NATT)}),
     ("ESP AES-GCM, in UDP, transport 6", 6, "esp", "transport",
-     Combined(GCM).words(), {"encap": (NATT, NATT)}),
+     gcm().words(), {"encap": (NATT, NATT)}),
 ]
 
 

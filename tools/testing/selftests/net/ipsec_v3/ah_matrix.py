@@ -15,7 +15,7 @@ from lib import host, impl, ktap, netlabel, packet, xfrm
 from lib.line import Rig
 from lib.peer import Ah
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6, Shape
-from lib.suite import Separate
+from lib.suite import Separate, sha256
 
 SIZES = (1, 333, 1400)
 START_ESN, START_32 = 68 << 32 | 0x01020304, 0x7fffff00
@@ -142,7 +142,7 @@ def add_plain():
 def beet(shape):
     if impl.INTREE and (shape.outer, shape.inner) == (6, 4):
         raise ktap.Skip("in-tree writes behind the end of the packet's buffer")
-    both_ways(shape, Separate(auth="hmac(sha256)", bits=128), True, False)
+    both_ways(shape, sha256(), True, False)
 
 
 def add_beet():
@@ -182,7 +182,7 @@ def flip(at):
 
 
 def in_transit(shape, mutable, immutable, esn):
-    pair = Pair(shape, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    pair = Pair(shape, sha256(), esn, False)
     build = header4 if shape.outer == 4 else header6
     for fields in mutable:
         pair.arrives(build(**fields), hashed_header=build())
@@ -196,7 +196,7 @@ def in_transit(shape, mutable, immutable, esn):
 
 def padding_is_empty(shape):
     """What pads the ICV must not be whatever memory held before"""
-    pair = Pair(shape, Separate(auth="hmac(sha256)", bits=128), True, False)
+    pair = Pair(shape, sha256(), True, False)
     for number in range(1, 21):
         RIG.sockets.send(shape, bytes(333))
         pair.opened(RIG.dut.wire.receive(packet.AH), number)
@@ -266,7 +266,7 @@ def dut_sends(pair, level, option, value, to):
 
 def with_option4(row, esn, align4):
     sets, hashed, changed, forbidden = row
-    pair = Pair(V4, Separate(auth="hmac(sha256)", bits=128), esn, align4)
+    pair = Pair(V4, sha256(), esn, align4)
     header = dut_sends(pair, socket.IPPROTO_IP, socket.IP_OPTIONS, sets, V4.there)
     ktap.equal(header[20:21], sets[:1], "first option on the wire")
     pair.arrives(header4(hashed))
@@ -281,7 +281,7 @@ def with_option4(row, esn, align4):
 
 def with_route4(kind, esn, align4):
     """The sender hashes the final destination, which the receiver is."""
-    pair = Pair(V4, Separate(auth="hmac(sha256)", bits=128), esn, align4)
+    pair = Pair(V4, sha256(), esn, align4)
     # the socket's route is the first hop; the kernel puts the destination last
     header = dut_sends(pair, socket.IPPROTO_IP, socket.IP_OPTIONS,
                        routed(kind, 4, V4.there), FINAL[4])
@@ -335,7 +335,7 @@ def with_option6(kind, option, row, esn):
     def chain(options):
         return header6(packet.ext6(packet.NONE, options), kind)
 
-    pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    pair = Pair(V6, sha256(), esn, False)
     header = dut_sends(pair, socket.IPPROTO_IPV6, option, packet.ext6(0, sets),
                        V6.there)
     ktap.equal((header[6], header[42:42 + len(sets)]), (kind, sets),
@@ -349,7 +349,7 @@ def with_option6(kind, option, row, esn):
 
 def with_route6(esn):
     """Type 2 on its way out, type 0 all done on its way in"""
-    pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    pair = Pair(V6, sha256(), esn, False)
     route = bytes([0, 2, 2, 1]) + bytes(4) + packet.address(V6.there)
     # the destination of the SA is the end of the route
     RIG.dut.ip(host.state_line(V6.here, FINAL[6], SPI_OUT,
@@ -379,7 +379,7 @@ HOME, HOME_OPTION = "fd00::40", b"\0\0\0\0\xc9\x10"
 
 def with_home(esn):
     """AH takes the home address for the source (RFC 6275 11.3.2)"""
-    pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    pair = Pair(V6, sha256(), esn, False)
     home = HOME_OPTION + packet.address(HOME)
     header = dut_sends(pair, socket.IPPROTO_IPV6, IPV6_DSTOPTS,
                        packet.ext6(0, home), V6.there)
@@ -390,7 +390,7 @@ def with_home(esn):
 def at_home(esn):
     """A packet of a peer who is away: the option holds his home address, the header
     his care-of address, and the ICV covers the two the other way round."""
-    pair = Pair(V6, Separate(auth="hmac(sha256)", bits=128), esn, False)
+    pair = Pair(V6, sha256(), esn, False)
     template = host.template(HOME, V6.here, "hao", "ro", 0, "use")
     RIG.dut.ip(f"xfrm state add src {HOME} dst {V6.here} proto hao mode ro coa {V6.there}",
                host.policy_line("in", HOME, f"{V6.here} proto udp",
@@ -447,7 +447,7 @@ def with_scapy(shape, esn, align4):
 
     del scapy
     kind = IP if shape.outer == 4 else IPv6
-    suite = Separate(auth="hmac(sha256)", bits=128)
+    suite = sha256()
     pair = Pair(shape, suite, esn, align4)
     data = os.urandom(333)
     RIG.sockets.send(shape, data)

@@ -18,7 +18,7 @@ from lib.line import Line, Rig
 from lib.meanwhile import meanwhile
 from lib.peer import Ah, Esp
 from lib.shape import SPI_IN, SPI_OUT, T6IN6, V4
-from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate
+from lib.suite import CCM, CHACHA, GCM, GMAC, Combined, Separate, gcm, sha256
 from lib.wire import SO_SNDBUFFORCE
 
 RIG = Rig()
@@ -94,8 +94,8 @@ for kind, row in KINDS.items():
 
 def nested():
     """AH around ESP, both asynchronous (RFC 4301 4.5.2)"""
-    sha = Separate(auth="hmac(sha256)", bits=128)
-    esp_suite, ends = Combined(GCM), (V4.there, V4.here)
+    sha = sha256()
+    esp_suite, ends = gcm(), (V4.there, V4.here)
     with cryptd.instance(f"cryptd({GCM})", GCM), \
             cryptd.instance("cryptd(hmac(sha256))", "hmac(sha256)", "ahash"):
         try:

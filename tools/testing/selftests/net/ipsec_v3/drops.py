@@ -20,7 +20,7 @@ from lib import cryptd, flaky, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, V4, V6
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import GCM, cbc, chacha, gcm, sha256
 from lib.trace import Trace
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -30,22 +30,6 @@ TOP64 = (1 << 64) - 1
 MTU = 65535
 
 RIG = Rig()
-
-
-def gcm():
-    return Combined(GCM)
-
-
-def cbc():
-    return Separate("cbc(aes)", "hmac(sha256)", 128)
-
-
-def chacha():
-    return Combined(CHACHA)
-
-
-def sha256():
-    return Separate(auth="hmac(sha256)", bits=128)
 
 
 def esp_line(shape=V4, suite=gcm, window=64, **more):

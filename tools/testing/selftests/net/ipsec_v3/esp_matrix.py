@@ -13,7 +13,7 @@ from lib import host, ktap, packet
 from lib.line import Rig
 from lib.peer import Esp
 from lib.shape import BEET, PORT_NATT, SPI_IN, SPI_OUT, T4IN4, T4IN6, T6IN6, TRANSPORT, TUNNEL, V4, V6
-from lib.suite import CCM, CHACHA, CIPHERS, GCM, GMAC, Combined, Separate
+from lib.suite import CCM, CHACHA, CIPHERS, GCM, GMAC, Combined, Separate, cbc, chacha, gcm
 
 SIZES = (1, 333, 1400)
 START_ESN, START_32 = 68 << 32 | 0x01020304, 0x7fffff00
@@ -151,9 +151,8 @@ TWO_AXES = [(V6, False, False), (T4IN4, True, False)]
 
 
 def add_suites():
-    add_matrix("AES-GCM-128/128", lambda: Combined(GCM), ALL_AXES)
-    add_matrix("AES-CBC-128, HMAC-SHA-256/128",
-               lambda: Separate("cbc(aes)", "hmac(sha256)", 128), ALL_AXES)
+    add_matrix("AES-GCM-128/128", gcm, ALL_AXES)
+    add_matrix("AES-CBC-128, HMAC-SHA-256/128", cbc, ALL_AXES)
     for name, bits, keylen in ((GCM, 64, 16), (GCM, 96, 16), (GCM, 128, 24),
                                (GCM, 128, 32), (CCM, 64, 16), (CCM, 96, 16),
                                (CCM, 128, 16), (CCM, 128, 32), (GMAC, 128, 16),
@@ -187,12 +186,11 @@ def add_suites():
 
 # Scapy's names of algorithms; its ESN with a separate ICV hashes 32 bits only
 SCAPY = {
-    "AES-GCM": ("AES-GCM", None, lambda: Combined(GCM), True),
+    "AES-GCM": ("AES-GCM", None, gcm, True),
     "AES-CCM": ("AES-CCM", None, lambda: Combined(CCM), True),
-    "ChaCha20-Poly1305": ("CHACHA20-POLY1305", None, lambda: Combined(CHACHA), True),
+    "ChaCha20-Poly1305": ("CHACHA20-POLY1305", None, chacha, True),
     "AES-CBC, HMAC-SHA-256": (
-        "AES-CBC", "SHA2-256-128",
-        lambda: Separate("cbc(aes)", "hmac(sha256)", 128), False),
+        "AES-CBC", "SHA2-256-128", cbc, False),
     "AES-CTR, HMAC-SHA-1": (
         "AES-CTR", "HMAC-SHA1-96",
         lambda: Separate("rfc3686(ctr(aes))", "hmac(sha1)", 96), False),

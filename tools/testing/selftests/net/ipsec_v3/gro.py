@@ -10,7 +10,7 @@ import socket
 from lib import host, impl, ktap, line, packet
 from lib.pages import PAGE, Pages
 from lib.shape import T4IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6
-from lib.suite import GCM, Combined
+from lib.suite import gcm
 
 EDGE = (68 << 32 | 0xffffffff) - 40
 UDP_GRO = 104
@@ -38,7 +38,7 @@ def delivered(version):
 
 
 def opened(shape, esn=True, **more):
-    return line.Line(RIG, shape, Combined(GCM), "esp", esn, 64, EDGE, **more)
+    return line.Line(RIG, shape, gcm(), "esp", esn, 64, EDGE, **more)
 
 
 def through(on, seq, data, whole=None, early=True, send=None):

@@ -36,7 +36,7 @@ from lib import host, impl, ktap, packet, pages
 from lib.line import OWN, UNASKED, Line, Rig
 from lib.peer import Ah, Esp
 from lib.shape import BEET, SPI_IN, T4IN4, T6IN6, TRANSPORT, TUNNEL, all_of
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import Separate, cbc, chacha, gcm, sha256
 
 COUNT = int(os.environ.get("IPSEC_PACKETS") or
             (60 if os.environ.get("IPSEC_SHORT") else 300))
@@ -122,22 +122,6 @@ def rolled(kind):
 
 
 SHAPES = {kind: [*TRANSPORT, *rolled(kind)] for kind in ("esp", "ah")}
-
-
-def gcm():
-    return Combined(GCM)
-
-
-def sha256():
-    return Separate(auth="hmac(sha256)", bits=128)
-
-
-def cbc():
-    return Separate("cbc(aes)", "hmac(sha256)", 128)
-
-
-def chacha():
-    return Combined(CHACHA)
 
 
 def null():

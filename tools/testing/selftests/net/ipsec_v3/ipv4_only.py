@@ -9,10 +9,10 @@ reason, and the module goes as it came.
 from lib import host, impl, ktap
 from lib.line import Line, Rig
 from lib.shape import T4IN4, V4
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 RIG = Rig()
 
 

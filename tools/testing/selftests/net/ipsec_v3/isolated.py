@@ -9,7 +9,7 @@ SAs whose packets come to others, unless root says so.
 from lib import impl, ktap, setting, spread
 from lib.line import Line, Rig, one_cpu
 from lib.shape import V4
-from lib.suite import GCM, Combined
+from lib.suite import gcm
 
 START = 68 << 32 | 100000
 PACKETS = 200
@@ -19,7 +19,7 @@ RIG = Rig()
 
 def spread_from(cpu):
     """How many of the packets that this CPU brings it leaves to others"""
-    on = Line(RIG, V4, Combined(GCM), "esp", True, 4096, START)
+    on = Line(RIG, V4, gcm(), "esp", True, 4096, START)
     before = RIG.dut.counters().get("RxSpread", 0)
     with one_cpu(cpu):
         for number in range(1, PACKETS + 1):

@@ -20,7 +20,7 @@ from lib import busy, cryptd, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig
 from lib.ram import MASK, Ram, Secret
 from lib.shape import V4
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import CHACHA, GCM, Combined, cbc, gcm, sha256
 from lib.trace import Trace
 
 V4 = V4
@@ -188,9 +188,7 @@ def kernel_log():
 PLAIN = os.urandom(30)		# what packets bear
 BIGGEST = 65535 - 20 - 8
 # {name: (protocol, suite)}
-KINDS = {"AES-GCM": ("esp", lambda: Combined(GCM)),
-         "authenc": ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
-         "AH": ("ah", lambda: Separate(auth="hmac(sha256)", bits=128))}
+KINDS = {"AES-GCM": ("esp", gcm), "authenc": ("esp", cbc), "AH": ("ah", sha256)}
 
 
 def keys_of(suite):
@@ -261,7 +259,7 @@ for name, (proto, maker) in KINDS.items():
 
 def log_of_a_death():
     """Lines, which may be somebody else's"""
-    on = Line(RIG, V4, Combined(GCM), "esp", True, 64, START)
+    on = Line(RIG, V4, gcm(), "esp", True, 64, START)
     before = kernel_log().splitlines()
     dies(on)
     return kernel_log().splitlines()[len(before):]

@@ -9,7 +9,7 @@ import os
 from lib import ktap, packet
 from lib.line import Line, Rig
 from lib.shape import T4IN4, T6IN6, V4, V6
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 100000
 MTU = 65535
@@ -18,11 +18,11 @@ RIG = Rig()
 
 
 def esp_line(shape, **more):
-    return Line(RIG, shape, Combined(GCM), "esp", True, 64, START, **more)
+    return Line(RIG, shape, gcm(), "esp", True, 64, START, **more)
 
 
 def ah_line(shape):
-    return Line(RIG, shape, Separate(auth="hmac(sha256)", bits=128), "ah", True, 64, START)
+    return Line(RIG, shape, sha256(), "ah", True, 64, START)
 
 
 def refuse_all(on, packets):

@@ -11,10 +11,10 @@ import os
 from lib import ktap, xfrm
 from lib.line import Line, Rig
 from lib.shape import SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, V4
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 SIZE, SOFT, HARD = 300, 800, 1900	# octets of a datagram, and of the limits
 RIG = Rig()
 

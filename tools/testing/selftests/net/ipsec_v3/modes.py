@@ -11,10 +11,10 @@ from lib import host, impl, ktap, packet, xfrm
 from lib.line import UNASKED, Rig
 from lib.peer import Esp
 from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL, V6
-from lib.suite import GCM, Combined
+from lib.suite import gcm
 
 START = 68 << 32 | 1000
-ESP_SUITE = Combined(GCM)
+ESP_SUITE = gcm()
 IPV6_HOPOPTS, IPV6_DSTOPTS = 54, 59
 
 

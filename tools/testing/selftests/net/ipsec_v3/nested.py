@@ -11,10 +11,10 @@ from lib import host, ktap, packet
 from lib.line import Rig
 from lib.peer import Ah, Esp
 from lib.shape import SPI_IN, SPI_OUT, T4IN4, T6IN6, TRANSPORT, TUNNEL
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 SMALL, LARGE = 20, 1400		# below and above IPComp's threshold of 90 octets
 DEFLATE_WINDOW = -11		# raw, and as wide as the kernel's
 NUMBERS = (packet.ESP, packet.AH)

@@ -11,10 +11,10 @@ import subprocess
 from lib import ktap, packet
 from lib.line import Line, Rig
 from lib.shape import PORT_DUT, TRANSPORT, TUNNEL
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 CLEAR = 5002		# a port of the peer's that no policy covers
 RIG = Rig()
 

@@ -14,7 +14,7 @@ from lib import cryptd, host, impl, ktap, line, nic, packet, xfrm
 from lib.pair import MTU, PORT, SIZE, SPI_AB, Figures, Pair, Tap, esp
 from lib.peer import Esp
 from lib.shape import T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import GCM, Separate, cbc, chacha, gcm
 
 EDGE = (68 << 32 | 0xffffffff) - 40
 TCP_REPAIR, TCP_REPAIR_WINDOW, TCP_REPAIR_OFF_NO_WP = 19, 29, -1
@@ -61,9 +61,9 @@ def gso(shape, maker, esn, options=()):
 
 
 SUITES = {
-    "AES-GCM": lambda: Combined(GCM),
-    "ChaCha20-Poly1305": lambda: Combined(CHACHA),
-    "AES-CBC, HMAC-SHA-256": lambda: Separate("cbc(aes)", "hmac(sha256)", 128),
+    "AES-GCM": gcm,
+    "ChaCha20-Poly1305": chacha,
+    "AES-CBC, HMAC-SHA-256": cbc,
     "NULL, HMAC-SHA-256": lambda: Separate("ecb(cipher_null)", "hmac(sha256)", 128),
 }
 
@@ -84,7 +84,7 @@ def gso_async(shape):
     """Segments that the crypto API keeps; cryptd has a queue per CPU and no order"""
     with cryptd.instance(f"cryptd({GCM})", GCM):
         try:
-            PAIR.install(shape, [esp(shape.mode)], Combined(GCM), EDGE, True)
+            PAIR.install(shape, [esp(shape.mode)], gcm(), EDGE, True)
             Figures(PAIR, shape, EDGE).arrived()
         finally:
             PAIR.flush()
@@ -98,7 +98,7 @@ for _shape in (V4, T6IN6):
 def overflow():
     """32-bit numbers end in the middle of a GSO packet: nothing wraps"""
     shape = V4
-    PAIR.install(shape, [esp("transport")], Combined(GCM), 0xffffffff - 20)
+    PAIR.install(shape, [esp("transport")], gcm(), 0xffffffff - 20)
     with Tap(PAIR.a) as tap:
         PAIR.a.sysctl("net.ipv4.tcp_retries2", 1)
         with PAIR.b.inside():
@@ -122,7 +122,7 @@ ktap.add("32-bit numbers end within a GSO packet", overflow)
 
 def from_outside():
     """A packet forwarded for a sender that does not say how many segments it will be"""
-    shape, suite, start = T4IN4, Combined(GCM), EDGE + 37
+    shape, suite, start = T4IN4, gcm(), EDGE + 37
     peer = Esp(suite, SPI_AB, True)
     RIG.dut.sysctl("net.ipv4.ip_forward", 1)
     RIG.dut.ip("xfrm state flush", "xfrm policy flush",
@@ -196,7 +196,7 @@ def offered(proto, oseq):
         host.ip(lines=[
             f"addr add {SIM_HERE}/24 dev {device}", f"link set {device} up",
             f"neigh add {SIM_THERE} lladdr 00:11:22:33:44:55 dev {device}",
-            host.state_line(SIM_HERE, SIM_THERE, SPI_AB, Combined(GCM).words(), oseq=oseq,
+            host.state_line(SIM_HERE, SIM_THERE, SPI_AB, gcm().words(), oseq=oseq,
                             more=f"offload dev {device} dir out"),
             host.policy_line("out", SIM_HERE, f"{SIM_THERE} proto {proto}",
                              host.template(SIM_HERE, SIM_THERE))])
@@ -264,7 +264,7 @@ def by_nic(family, esn):
     start = EDGE if esn else 1000
     here, there = nic.ENDS[family]
     with nic.plugged() as dut, dut.udp(here, PORT) as sock:
-        dut.ip(nic.state_in(Combined(GCM), family, esn=esn, seq=start, window=64))
+        dut.ip(nic.state_in(gcm(), family, esn=esn, seq=start, window=64))
         for number, size in enumerate((1, 2, 3, 100, 1001) * 10, 1):
             sent = os.urandom(size)
             dut.write(packet.ip(there, here, packet.ESP,
@@ -276,7 +276,7 @@ def by_nic(family, esn):
 
 def bad_by_nic(wanted, status=nic.SUCCESS, next_header=packet.UDP, pad_length=None):
     with nic.plugged() as dut, dut.udp(nic.HERE, PORT) as sock:
-        dut.ip(nic.state_in(Combined(GCM), seq=1000))
+        dut.ip(nic.state_in(gcm(), seq=1000))
         before = dut.counters()
         with nic.status(status):
             dut.write(packet.ip4(nic.THERE, nic.HERE, packet.ESP, nic.decrypted(
@@ -295,7 +295,7 @@ def segments_by_nic(family, esn):
     start, size = EDGE if esn else 99, SEGMENT[family]
     here, there = nic.ENDS[family]
     with nic.plugged() as dut:
-        dut.ip(nic.state_out(Combined(GCM), family, esn=esn, oseq=start),
+        dut.ip(nic.state_out(gcm(), family, esn=esn, oseq=start),
                host.policy_line("out", here, f"{there} proto tcp", host.template(here, there)))
         with dut.inside():
             sock = connected(here, there)
@@ -313,7 +313,7 @@ def segments_by_nic(family, esn):
 def software_instead(family):
     """A device is relied on for ESP and for the sum inside it, and then told not to do ESP"""
     here, there = nic.ENDS[family]
-    suite = Combined(GCM)
+    suite = gcm()
     with nic.plugged() as dut, dut.udp(here, PORT) as sock:
         dut.ip(nic.state_out(suite, family, oseq=99),
                host.policy_line("out", here, f"{there} proto udp", host.template(here, there)))
@@ -330,7 +330,7 @@ def from_outside_by_nic(start, wanted):
     with nic.plugged() as dut:
         dut.sysctl("net.ipv4.ip_forward", 1)
         dut.ip(f"route add {BEYOND} via {nic.THERE}", f"route add {BEHIND} via {nic.THERE}",
-               nic.state_out(Combined(GCM), mode="tunnel", oseq=start),
+               nic.state_out(gcm(), mode="tunnel", oseq=start),
                host.policy_line("out", BEHIND, BEYOND, host.template(nic.HERE, nic.THERE, mode="tunnel")))
         before = dut.counters()
         virtio, data = packet.whole_tcp(BEHIND, BEYOND, 5000, 1000)

@@ -20,7 +20,7 @@ from lib import host, impl, ktap, packet, wire
 from lib.line import Line, Rig
 from lib.peer import Esp
 from lib.shape import PORT_DUT, PORT_NATT, PORT_PEER, SPI_IN, T4IN4, T6IN6, TRANSPORT, V4
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import Separate, cbc, chacha, gcm, sha256
 
 RIG = Rig()
 START = 68 << 32 | 100000
@@ -30,9 +30,9 @@ PAGE = 4096
 NOBODY = 65534
 LOOPBACK = {4: ("10.0.0.1", "10.1.0.1"), 6: ("fd00::1", "fd01::1")}
 SUITES = {
-    "GCM": lambda: Combined(GCM),
-    "ChaCha20": lambda: Combined(CHACHA),
-    "CBC": lambda: Separate("cbc(aes)", "hmac(sha256)", 128),
+    "GCM": gcm,
+    "ChaCha20": chacha,
+    "CBC": cbc,
     "NULL": lambda: Separate("ecb(cipher_null)", "hmac(sha256)", 128),
 }
 
@@ -157,11 +157,9 @@ for shape in (*TRANSPORT, T4IN4, T6IN6):
     for name in ("CBC", "ChaCha20", "NULL"):
         ktap.add(f"splice out, ESP {name}, {shape}", sends_file, "esp", SUITES[name], shape,
                  False, splice)
-    ktap.add(f"splice out, AH, {shape}", sends_file, "ah",
-             lambda: Separate(auth="hmac(sha256)", bits=128), shape, False, splice)
+    ktap.add(f"splice out, AH, {shape}", sends_file, "ah", sha256, shape, False, splice)
     ktap.add(f"MSG_ZEROCOPY, ESP, {shape}", sends_zerocopy, "esp", SUITES["GCM"], shape)
-    ktap.add(f"MSG_ZEROCOPY, AH, {shape}", sends_zerocopy, "ah",
-             lambda: Separate(auth="hmac(sha256)", bits=128), shape)
+    ktap.add(f"MSG_ZEROCOPY, AH, {shape}", sends_zerocopy, "ah", sha256, shape)
 
 
 # -- receiving ---------------------------------------------------------------
@@ -316,7 +314,7 @@ def neighbour(kind, suite, shape):
 
 def changed_later(kind, shape):
     """What was verified is what arrives, whatever its sender does to his pages meanwhile"""
-    suite = SUITES["GCM"]() if kind == "esp" else Separate(auth="hmac(sha256)", bits=128)
+    suite = SUITES["GCM"]() if kind == "esp" else sha256()
     on = line(kind, lambda: suite, shape)
     content = os.urandom(1000)
     with neighbour(kind, suite, shape) as sock, tempfile.NamedTemporaryFile(dir="/tmp") as file:
@@ -341,7 +339,6 @@ for shape in (*TRANSPORT, T4IN4, T6IN6):
         for name, suite in SUITES.items():
             ktap.add(f"tap, ESP {name}, {shape}, {size} bytes", tapped, "esp", suite, shape,
                      size, intree_fails=PULLED if size > PAGE else None)
-        ktap.add(f"tap, AH, {shape}, {size} bytes", tapped, "ah",
-                 lambda: Separate(auth="hmac(sha256)", bits=128), shape, size)
+        ktap.add(f"tap, AH, {shape}, {size} bytes", tapped, "ah", sha256, shape, size)
 
 ktap.main(lambda: RIG.start(mtu=MTU), RIG.stop)

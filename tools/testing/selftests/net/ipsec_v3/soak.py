@@ -46,7 +46,7 @@ from lib import host, impl, ktap, packet, setting
 from lib.busy import let_go
 from lib.line import EVENTS
 from lib.peer import Ah, Esp
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import Separate, cbc, chacha, gcm, sha256
 from lib.wire import ETH_IP, ETH_IPV6
 
 SHORT = bool(os.environ.get("IPSEC_SHORT"))
@@ -79,9 +79,8 @@ MACS = host.MAC_HOST, host.MAC_WIRE
 FAR = 1 << 15		# numbers ahead of the window that no SA lives to reach, and not yet so
 			# far that a forgery would be tried twice
 SUITES = {
-    "esp": [Combined(GCM), Combined(CHACHA), Separate("cbc(aes)", "hmac(sha256)", 128),
-            Separate("ecb(cipher_null)", "hmac(sha1)", 96)],
-    "ah": [Separate(auth="hmac(sha256)", bits=128)],
+    "esp": [gcm(), chacha(), cbc(), Separate("ecb(cipher_null)", "hmac(sha1)", 96)],
+    "ah": [sha256()],
 }
 # {number of a flow: window, ESN}.  These send in bursts only: the tries that the module has for
 # what comes late are bounded, and in-tree takes it for forged.

@@ -19,7 +19,7 @@ from lib.line import Line, Rig
 from lib.memory import NoMemory
 from lib.peer import Esp
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, T4IN4, T6IN4, T6IN6, TUNNEL, V4, V6
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import CHACHA, GCM, cbc, chacha, gcm, sha256
 from lib.tun import Tun
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
 
@@ -32,10 +32,10 @@ FLOW_ROOM = 20			# more than a lane delivers at a time
 SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_INCOMING_CPU = 32, 33, 49
 MAX_BACKLOG = "/proc/sys/net/core/netdev_max_backlog"
 SUITES = {
-    GCM: ("esp", lambda: Combined(GCM)),
-    CHACHA: ("esp", lambda: Combined(CHACHA)),
-    "cbc(aes) hmac(sha256)": ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
-    "AH hmac(sha256)": ("ah", lambda: Separate(auth="hmac(sha256)", bits=128)),
+    GCM: ("esp", gcm),
+    CHACHA: ("esp", chacha),
+    "cbc(aes) hmac(sha256)": ("esp", cbc),
+    "AH hmac(sha256)": ("ah", sha256),
 }
 
 
@@ -474,15 +474,15 @@ def flows_apart(shape, suite):
 
 
 @contextlib.contextmanager
-def xfrm_interface(words="dev v0 if_id 7", gone=False):
-    """gone: somebody else has removed it"""
+def xfrm_interface(words="dev v0 if_id 7"):
+    """Whoever has it may remove it before"""
     RIG.dut.ip(f"link add test0 type xfrm {words}", "link set test0 up")
     try:
         yield
     finally:
         RIG.dut.flush()
         RIG.sockets.drain()
-        if not gone:
+        if not RIG.dut.run("ip", "link", "show", "test0", capture_output=True).returncode:
             RIG.dut.ip("link del test0")
 
 
@@ -505,11 +505,11 @@ def external():
 @ktap.case("an external XFRM interface that a packet holds is said to go more than once, and went once")
 def external_held():
     """As long as there is one, some kernels spread nothing that is received."""
-    shape, esp = T4IN4, Esp(Combined(GCM), 0x333, True)
+    shape, esp = T4IN4, Esp(gcm(), 0x333, True)
     segment = packet.udp(shape.inner_there, shape.inner_here, PORT_PEER, PORT_DUT, b"held")
     inner = packet.ip(shape.inner_there, shape.inner_here, packet.ESP, esp.seal(segment, packet.UDP, START + 1))
-    with flaky.loaded(), xfrm_interface("external", gone=True):
-        on = Line(RIG, shape, Combined(CHACHA), "esp", False, 64, 1000)
+    with flaky.loaded(), xfrm_interface("external"):
+        on = Line(RIG, shape, chacha(), "esp", False, 64, 1000)
         RIG.dut.ip(host.state_line(shape.inner_there, shape.inner_here, 0x333, esp.suite.words(), esn=True, seq=START),
                    host.policy_line("in", shape.inner_there, f"{shape.inner_here} proto esp",
                                     host.template(shape.there, shape.here, "esp", "tunnel")))
@@ -712,7 +712,7 @@ def before_nic():
     been sent"""
     with nic.plugged() as dut, dut.udp(nic.HERE, PORT_DUT) as sock:
         dut.run("tc", "qdisc", "add", "dev", nic.DEVICE, "root", *host.Dut.queue.split())
-        dut.ip(host.state_line(nic.HERE, nic.THERE, SPI_OUT, Combined(GCM).words(), esn=True, oseq=START),
+        dut.ip(host.state_line(nic.HERE, nic.THERE, SPI_OUT, gcm().words(), esn=True, oseq=START),
                host.policy_line("out", nic.HERE, nic.THERE, host.template()))
         sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 23)
         dut.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 23)
@@ -791,7 +791,7 @@ def stopped_aside():
     with before_nic() as (dut, send), contextlib.ExitStack() as stack:
         dut.ip("link add dummy0 type dummy", "addr add 198.51.100.1/24 dev dummy0", "link set dummy0 up",
                f"neigh add {there} lladdr 00:11:22:33:44:55 dev dummy0",
-               host.state_line("198.51.100.1", there, SPI_OUT + 5, Combined(GCM).words(), reqid=5),
+               host.state_line("198.51.100.1", there, SPI_OUT + 5, gcm().words(), reqid=5),
                host.policy_line("out", "198.51.100.1", there, host.template(reqid=5)))
         other = stack.enter_context(dut.udp("198.51.100.1", PORT_DUT))
         with dut.inside():

@@ -10,10 +10,10 @@ import sys
 from lib import host, ktap, packet, xfrm
 from lib.line import Line, Rig
 from lib.shape import PORT_DUT, PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, TUNNEL, V4, V6
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import CHACHA, GCM, Separate, chacha, gcm, sha256
 
 START_ESN, START_32 = 68 << 32 | 1000, 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 MOVED = {4: ("10.0.0.11", "10.0.0.12"), 6: ("fd00::11", "fd00::12")}
 
 
@@ -158,7 +158,7 @@ def nonce_line(shape, suite):
     return Line(RIG, shape, suite, "esp", True, 64, EDGE)
 
 
-for _name, _suite in ((GCM, Combined(GCM)), (CHACHA, Combined(CHACHA)),
+for _name, _suite in ((GCM, gcm()), (CHACHA, chacha()),
                       ("AES-CTR", Separate("rfc3686(ctr(aes))", "hmac(sha256)", 128))):
     for _shape in (T6IN6, V4):
         ktap.add(f"no nonce comes twice, {_name} {_shape}", nonces, _shape, _suite,

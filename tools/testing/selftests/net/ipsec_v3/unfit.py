@@ -14,7 +14,7 @@ from lib.pages import Pages
 from lib.pair import SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
 from lib.peer import Esp
 from lib.shape import BEET, PORT_NATT, T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V6
-from lib.suite import GCM, Combined
+from lib.suite import gcm
 
 START = 68 << 32 | 100000
 
@@ -61,7 +61,7 @@ PAIR, VLAN, VRF, GATEWAY = Pair(), VlanPair("vlan"), VrfPair("vrf"), Gateway()
 # -- modes, padding, compression ------------------------------------------------------
 
 def passes(shape, levels):
-    PAIR.install(shape, levels, Combined(GCM))
+    PAIR.install(shape, levels, gcm())
     Figures(PAIR, shape).arrived()
 
 
@@ -72,7 +72,7 @@ for _shape in BEET:
 
 def in_udp(shape):
     ports = PORT_NATT, PORT_NATT
-    PAIR.install(shape, [esp(shape.mode)], Combined(GCM), START, True, encap=ports)
+    PAIR.install(shape, [esp(shape.mode)], gcm(), START, True, encap=ports)
     with PAIR.a.udp(shape.here, PORT_NATT, True), PAIR.b.udp(shape.there, PORT_NATT, True):
         Figures(PAIR, shape, START).arrived()
 
@@ -83,7 +83,7 @@ for _shape in (*TRANSPORT, T4IN4, T6IN6):
 
 def extended(shape, option):
     """An extension header of IPv6 in front of TCP: before ESP, inside it, or inside a tunnel"""
-    PAIR.install(shape, [esp(shape.mode)], Combined(GCM), START, True)
+    PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
     header = bytes([0, 0, 1, 4, 0, 0, 0, 0])	# whose only option is padding
     Figures(PAIR, shape, START, options=[(socket.IPPROTO_IPV6, option, header)]).arrived()
 
@@ -94,7 +94,7 @@ for _shape in (V6, T6IN4, T6IN6):
 
 
 def tfc(shape):
-    PAIR.install(shape, [esp("tunnel")], Combined(GCM), more="tfcpad 1000")
+    PAIR.install(shape, [esp("tunnel")], gcm(), more="tfcpad 1000")
     with Tap(PAIR.a) as tap:
         Figures(PAIR, shape).arrived()
         sizes = {len(data) for data in tap.packets() if packet.split(data)[1] == packet.ESP}
@@ -104,7 +104,7 @@ def tfc(shape):
 def compressed(shape, mode):
     """IPComp inside ESP; what compresses and what does not"""
     for data in (bytes(SIZE), os.urandom(SIZE)):
-        PAIR.install(shape, [comp(mode), esp("transport")], Combined(GCM))
+        PAIR.install(shape, [comp(mode), esp("transport")], gcm())
         before = PAIR.a.counters(), PAIR.b.counters()
         PAIR.transfer(shape.inner_here, shape.inner_there, data)
         ktap.equal([without_copies(host.delta(old, end.counters()))
@@ -130,7 +130,7 @@ for _shape in (T4IN4, T6IN6):
 # -- virtual devices ------------------------------------------------------------------
 
 def across(pair, shape):
-    pair.install(shape, [esp(shape.mode)], Combined(GCM), START, True)
+    pair.install(shape, [esp(shape.mode)], gcm(), START, True)
     done = Figures(pair, shape, START)
     done.arrived()
     done.whole()
@@ -145,7 +145,7 @@ def gre(shape, version):
     """TCP in GRE, whose packets the SA protects"""
     ends = host.INNER[version]
     kind = "gre" if shape.outer == 4 else "ip6gre encaplimit none"
-    PAIR.install(shape, [esp("transport")], Combined(GCM), START, True, proto="gre")
+    PAIR.install(shape, [esp("transport")], gcm(), START, True, proto="gre")
     for number, end in enumerate((PAIR.a, PAIR.b)):
         outer = host.OUTER[shape.outer]
         end.ip(f"link add g0 type {kind} local {outer[number]} remote {outer[1 - number]}",
@@ -179,7 +179,7 @@ def datagrams(ends):
 
 def forwarded(feature, shape):
     """They reach the gateway together, and it joins them."""
-    dut, suite, start = GATEWAY.dut, Combined(GCM), START
+    dut, suite, start = GATEWAY.dut, gcm(), START
     ends = host.OUTER[shape.inner][1], shape.inner_there
     peer, sent = Esp(suite, SPI_AB, True), list(datagrams(ends))
     dut.ip("xfrm state flush", "xfrm policy flush",

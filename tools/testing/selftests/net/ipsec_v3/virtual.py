@@ -8,10 +8,10 @@ import struct
 from lib import host, ktap, packet
 from lib.line import Line, Rig
 from lib.shape import T6IN6, TRANSPORT, TUNNEL, V4, Shape, Sockets
-from lib.suite import GCM, Combined, Separate
+from lib.suite import gcm, sha256
 
 START = 68 << 32 | 1000
-SUITE = {"esp": Combined(GCM), "ah": Separate(auth="hmac(sha256)", bits=128)}
+SUITE = {"esp": gcm(), "ah": sha256()}
 ETHERTYPE = {4: 0x0800, 6: 0x86dd}
 RIG = Rig()
 

@@ -23,7 +23,7 @@ from lib.busy import JUMP
 from lib.line import UNASKED, Line, Monopoly, Rig
 from lib.pages import PACKET_VNET_HDR, SOL_PACKET, VIRTIO
 from lib.shape import SPI_IN, T4IN4, T6IN6, V4, V6
-from lib.suite import CHACHA, GCM, Combined, Separate
+from lib.suite import Separate, cbc, chacha, gcm
 
 TOP32, HIGH = 1 << 32, 68
 BASE = {False: 100000, True: HIGH << 32 | 100000}
@@ -43,8 +43,8 @@ NO_DUMMIES = "a dummy packet is a protocol error and stays out of the window"
 NO_RESYNC = "the window never comes back after the loss of 2^32 packets"
 
 RIG = Rig()
-ESP_GCM = ("esp", lambda: Combined(GCM))
-ESP_CBC = ("esp", lambda: Separate("cbc(aes)", "hmac(sha256)", 128))
+ESP_GCM = ("esp", gcm)
+ESP_CBC = ("esp", cbc)
 # 96 bits need no padding: in-tree leaves what was in memory there
 AH_SHA = ("ah", lambda: Separate(auth="hmac(sha256)", bits=96))
 PROTOS = {"ESP": ESP_GCM, "AH": AH_SHA}
@@ -285,7 +285,7 @@ def late_flood(proto):
 
 def one_each(on, spis):
     """More SAs with these SPIs, and a forged packet for each, far ahead"""
-    on.dut.ip(*[host.state_line(V4.there, V4.here, spi, Combined(GCM).words(), esn=True, window=64, seq=on.start)
+    on.dut.ip(*[host.state_line(V4.there, V4.here, spi, gcm().words(), esn=True, window=64, seq=on.start)
                 for spi in spis])
     forged = on.seal(on.start + (1 << 31))
     return [forged.replace(struct.pack("!I", SPI_IN), struct.pack("!I", spi), 1) for spi in spis]
@@ -318,7 +318,7 @@ def elsewhere():
     rig = Rig()
     rig.start(name="elsewhere")
     try:
-        yield Line(rig, V4, Combined(GCM), "esp", True, 64, BASE[True])
+        yield Line(rig, V4, gcm(), "esp", True, 64, BASE[True])
     finally:
         rig.stop()
 
@@ -796,8 +796,8 @@ def dummy_crosses(window):
 for shape in (V4, V6, T4IN4, T6IN6):
     for esn in (False, True):
         ktap.add(f"dummy packets, {shape}, {'ESN' if esn else '32 bits'}", dummy, shape,
-                 lambda: Combined(GCM), esn, False, intree_fails=NO_DUMMIES)
-    ktap.add(f"dummy packets, {shape}, in UDP", dummy, shape, lambda: Combined(CHACHA),
+                 gcm, esn, False, intree_fails=NO_DUMMIES)
+    ktap.add(f"dummy packets, {shape}, in UDP", dummy, shape, chacha,
              True, True, intree_fails=NO_DUMMIES)
 ktap.add("dummy packets, separate ICV", dummy, V4, ESP_CBC[1], True, False,
          intree_fails=NO_DUMMIES)

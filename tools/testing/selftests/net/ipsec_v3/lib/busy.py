@@ -16,18 +16,16 @@ import struct
 from . import cryptd, impl, ktap, xfrm
 from .line import Line, Monopoly, Rig
 from .shape import SPI_IN, SPI_OUT
-from .suite import GCM, Combined, Separate
+from .suite import GCM, cbc, gcm, sha256
 
 SIOCSIFFLAGS, IFF_MULTICAST, RTM_DELLINK = 0x8914, 0x1000, 17
 JUMP = 65536		# beyond it an ESN packet may be an old one, see late.c
 # {name: (crypto API's name, type, protocol, suite)}, all with ESN
 KINDS = {
-    GCM: (GCM, "aead", "esp", lambda: Combined(GCM)),
+    GCM: (GCM, "aead", "esp", gcm),
     "authencesn(hmac(sha256),cbc(aes))": (
-        "authencesn(hmac(sha256),cbc(aes))", "aead", "esp",
-        lambda: Separate("cbc(aes)", "hmac(sha256)", 128)),
-    "AH hmac(sha256)": ("hmac(sha256)", "ahash", "ah",
-                        lambda: Separate(auth="hmac(sha256)", bits=128)),
+        "authencesn(hmac(sha256),cbc(aes))", "aead", "esp", cbc),
+    "AH hmac(sha256)": ("hmac(sha256)", "ahash", "ah", sha256),
 }
 
 

@@ -251,6 +251,25 @@ class Separate:
         return self.mac(self.auth_key, data)[:self.icvlen]
 
 
+# -- those that most tests take --
+
+def gcm():
+    return Combined(GCM)
+
+
+def chacha():
+    return Combined(CHACHA)
+
+
+def cbc():
+    return Separate("cbc(aes)", "hmac(sha256)", 128)
+
+
+def sha256():
+    """For AH; as ESP's it is without a cipher"""
+    return Separate(auth="hmac(sha256)", bits=128)
+
+
 def new_iv(length):
     return os.urandom(length)
 

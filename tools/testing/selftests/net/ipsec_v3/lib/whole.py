@@ -9,7 +9,7 @@ encrypted at the device.
 
 from . import host, impl, ktap, packet, setting
 from .peer import Esp
-from .suite import GCM, Combined
+from .suite import gcm
 from .tun import Tun
 
 NEAR, FAR = "198.51.100.1", "203.0.113.1"
@@ -27,7 +27,7 @@ class Whole(Tun):
     def __init__(self, dut, here, there, start):
         super().__init__(dut)
         self.dut, self.start = dut, start
-        suite = Combined(GCM)
+        suite = gcm()
         self.sender = Esp(suite, SPI, esn=True)
         dut.sysctl("net.ipv4.ip_forward", 1)
         dut.ip(f"route add {NEAR} dev tun0", f"route add {FAR} via {there}",

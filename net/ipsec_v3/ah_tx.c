@@ -33,7 +33,8 @@ static struct ipsec_req *ah_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb)
 
 	if (unlikely(!ipsec_tx_fits(sa, skb, 0)))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG));
-	if (unlikely(skb_cow_head(skb, 0)))
+	/* pages that only a device can read cannot be copied either */
+	if (unlikely(!skb_frags_readable(skb) || skb_cow_head(skb, 0)))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_NOMEM));
 
 	__skb_push(skb, -skb_network_offset(skb));

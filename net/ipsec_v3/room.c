@@ -25,10 +25,16 @@ static bool room_is_ours(const struct sk_buff *skb)
  */
 int ipsec_room_rx(struct ipsec_sa *sa, struct sk_buff *skb)
 {
+	int err;
+
 	if (likely(room_is_ours(skb)))
 		return 0;
 	ipsec_event(sa, IPSEC_EVENT_RX_COPIED);
-	return skb_linearize_cow(skb);
+	err = skb_linearize_cow(skb);
+	/* the pages that it was in are gone, and nobody is charged for them yet */
+	if (likely(!err && !skb->destructor))
+		skb->truesize = SKB_TRUESIZE(skb_end_offset(skb));
+	return err;
 }
 
 /**

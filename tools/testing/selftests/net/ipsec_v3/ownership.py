@@ -13,6 +13,7 @@ import ctypes
 import mmap
 import os
 import socket
+import struct
 import tempfile
 import traceback
 
@@ -24,7 +25,7 @@ from lib.suite import Separate, cbc, chacha, gcm, sha256
 
 RIG = Rig()
 START = 68 << 32 | 100000
-SO_ZEROCOPY, MSG_ZEROCOPY = 60, 0x4000000
+SO_MEMINFO, SO_ZEROCOPY, MSG_ZEROCOPY = 55, 60, 0x4000000
 MTU = 9000
 PAGE = 4096
 NOBODY = 65534
@@ -274,6 +275,22 @@ for version in (4, 6):
         for forged in (False, True):
             ktap.add(f"vmsplice in{', a forgery' if forged else ''}, {mode} {version}", receives_memory,
                      SUITES["GCM"], version, mode, forged)
+
+
+def charged(mode):
+    """Whoever receives it pays for the memory that it is in, not for pages that the module has let go."""
+    content = one_datagram(4)
+    with contextlib.closing(Loopback(gcm(), 4, mode)) as on, file_with(on.seal(content, False)) as file:
+        on.attack(lambda sock: splice_named(file.name, os.fstat(file.fileno()).st_size, sock))
+        ktap.wait_for(lambda: RIG.dut.state(on.dst, SPI_IN).packets, "it arrives")
+        paid = struct.unpack("=I", on.plain.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4))[0]
+        on.ends(content, False)
+    ktap.check(len(content) < paid < 2 * len(content), f"{paid} bytes for {len(content)}")
+
+
+for mode in ("transport", "tunnel"):
+    ktap.add(f"what a copied packet costs its receiver, {mode}", charged, mode,
+             intree_fails="it pays for the pages that it was in as well")
 
 
 def tapped(kind, suite, shape, size):

@@ -447,31 +447,23 @@ static void lane_look_behind(struct ipsec_lane *lane)
 		lane_follow(lane);
 }
 
-static void lane_gate_work(struct work_struct *work)
-{
-	struct ipsec_lane *lane = container_of(work, struct ipsec_lane, gate);
-
-	local_bh_disable();
-	rcu_read_lock();
-	lane_look_behind(lane);
-	rcu_read_unlock();
-	local_bh_enable();
-}
-
 /**
  * ipsec_lane_pass() - count packets that are past the lane, and must not be overtaken
  * @lane: the lane
  * @packets: that are on their way from now on, or negative, that were
  *
- * Whoever brings them to zero has the gate looked at: had it been shut later than this looks,
- * then whoever shut it would see the zero.
+ * Whoever brings them to zero looks at the gate, without leave of a thread that the CPU may have
+ * no time for: had it been shut later than this looks, then whoever shut it would see the zero.
  *
  * Context: any, RCU held.
  */
 void ipsec_lane_pass(struct ipsec_lane *lane, int packets)
 {
-	if (!atomic_add_return(packets, &lane->passed) && READ_ONCE(lane->gated))
-		queue_work(system_wq, &lane->gate);
+	if (atomic_add_return(packets, &lane->passed) || !READ_ONCE(lane->gated))
+		return;
+	local_bh_disable();
+	lane_look_behind(lane);
+	local_bh_enable();
 }
 
 /* Packets of before are on their way from that CPU; @lane->lock is held. */
@@ -604,6 +596,12 @@ static bool lane_lend_some(void)
 	return lane;
 }
 
+/* Does this CPU work for others at all? */
+static bool lane_lends(const struct lane_hand *hand)
+{
+	return cpumask_test_cpu(hand->poll.cpu, &ipsec_spread_cpus);
+}
+
 /* Sleeps when no lane wants a hand: whoever wants one after the list was looked at
  * finds the hand asleep, and calls.
  */
@@ -614,7 +612,7 @@ static bool lane_hand_rests(struct lane_hand *hand)
 	 * looking at this mask; its unlock alone would not
 	 */
 	smp_mb__after_atomic();
-	return list_empty(&lane_wanted) ||
+	return list_empty(&lane_wanted) || !lane_lends(hand) ||
 	       cpumask_test_and_set_cpu(hand->poll.cpu, &lane_hands_awake);
 }
 
@@ -655,7 +653,7 @@ static void lane_hand_work(struct work_struct *work)
 
 	local_bh_disable();
 	rcu_read_lock();
-	more = lane_serve_next(hand, &hand->lanes) || lane_lend_some();
+	more = lane_serve_next(hand, &hand->lanes) || (lane_lends(hand) && lane_lend_some());
 	rcu_read_unlock();
 	local_bh_enable();
 	if (more || !lane_hand_rests(hand))
@@ -990,7 +988,6 @@ void ipsec_lane_done(struct ipsec_sa *sa, struct sk_buff *skb, int result)
 void ipsec_lane_init(struct ipsec_lane *lane)
 {
 	spin_lock_init(&lane->lock);
-	INIT_WORK(&lane->gate, lane_gate_work);
 	ipsec_follow_init(&lane->follow, lane_arrived);
 	INIT_LIST_HEAD(&lane->served);
 	INIT_LIST_HEAD(&lane->wanted);
@@ -1001,7 +998,6 @@ void ipsec_lane_init(struct ipsec_lane *lane)
 static void lane_forget(struct ipsec_lane *lane)
 {
 	WRITE_ONCE(lane->ends, true);
-	cancel_work_sync(&lane->gate);
 	ipsec_follow_cancel(&lane->follow);
 	lane_unlist(lane, lane->cpu);
 	lane_unwant(lane);

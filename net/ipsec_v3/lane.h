@@ -46,7 +46,6 @@ struct lane_hand;
  * @followed: how many CPUs' queues have been followed since then; whoever follows writes it
  * @ends: the SA ends: no further CPU is followed
  * @follow: opens the gate when what they have handed on has left their queues
- * @gate: sees to that when @passed is zero
  * @passed: packets that are past the lane, and still on their way: processed on the spot, and
  *	not finished by the crypto API, or handed to the CPU of their flow; one too few at moments
  * @open: packets go through the lane, and not on the spot
@@ -79,7 +78,6 @@ struct ipsec_lane {
 	u8			followed;
 	bool			ends;
 	struct ipsec_follower	follow;
-	struct work_struct	gate;
 	atomic_t		passed;
 	bool			open;
 	bool			used;

@@ -816,6 +816,18 @@ def stopped_aside():
         leave_in_order(dut, 2 * BURST + 3)
 
 
+@ktap.case("a device that gives up a queue which is stopped: what waits takes another one")
+def stopped_queue_goes():
+    encrypted_for_device()
+    with before_nic() as (dut, send), contextlib.ExitStack() as stack:
+        leave_in_order(dut, BURST)
+        dut.run("sh", "-c", f"echo 3 > /sys/class/net/{nic.DEVICE}/queues/tx-1/xps_cpus")
+        with nic.stopped():
+            waiting = in_lane(dut, lambda: send(BURST))
+            stack.enter_context(nic.single())
+        leave_in_order(dut, waiting)
+
+
 @ktap.case("a device that is stopped, and has no link any more: nothing waits for it")
 def stopped_for_good():
     encrypted_for_device()

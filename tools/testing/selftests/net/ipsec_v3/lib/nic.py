@@ -106,6 +106,11 @@ def stopped():
     return setting.of(f"{PARAMETERS}/stopped", 1)
 
 
+def single():
+    """It has given up its second queue, which stays stopped if it was"""
+    return setting.of(f"{PARAMETERS}/single", 1)
+
+
 def without_link():
     return setting.of(f"{PARAMETERS}/link", 0)
 

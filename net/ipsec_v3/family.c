@@ -156,6 +156,7 @@ static struct sk_buff *family4_segment(struct sk_buff *skb, netdev_features_t fe
 const struct ipsec_family ipsec_family4 = {
 	.af			= AF_INET,
 	.name			= "IPv4",
+	.version		= 4,
 	.hdrlen			= sizeof(struct iphdr),
 	.nexthdr		= offsetof(struct iphdr, protocol),
 	.daddr			= offsetof(struct iphdr, daddr),
@@ -331,6 +332,7 @@ static struct sk_buff *family6_segment(struct sk_buff *skb, netdev_features_t fe
 const struct ipsec_family ipsec_family6 = {
 	.af			= AF_INET6,
 	.name			= "IPv6",
+	.version		= 6,
 	.hdrlen			= sizeof(struct ipv6hdr),
 	.nexthdr		= offsetof(struct ipv6hdr, nexthdr),
 	.daddr			= offsetof(struct ipv6hdr, daddr),

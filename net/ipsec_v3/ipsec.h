@@ -102,7 +102,8 @@ extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
  * @core_type: the registered type, put back before this object is freed
  * @x: the xfrm state that owns this object
  * @family: everything in which IPv4 and IPv6 differ, for the outer header
- * @aead: ESP's keyed transform, also x->data as the core requires
+ * @aead: ESP's keyed transform
+ * @seqiv: the crypto API's IV generator over @aead, which it owns then, or NULL
  * @ahash: AH's keyed transform
  * @rx: how a received packet of this protocol is opened
  * @tx: how a packet of this protocol is made
@@ -134,6 +135,7 @@ struct ipsec_sa {
 		struct crypto_aead	*aead;
 		struct crypto_ahash	*ahash;
 	};
+	struct crypto_aead		*seqiv;
 	const struct ipsec_rx_ops	*rx;
 	const struct ipsec_tx_ops	*tx;
 	struct ipsec_counters __percpu	*counters;
@@ -160,6 +162,17 @@ struct ipsec_sa {
 static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 {
 	return container_of(x->type, struct ipsec_sa, type);
+}
+
+/**
+ * ipsec_sa_transform() - ESP's transform as the core and NIC drivers know it
+ * @sa: the SA
+ *
+ * Return: what goes into x->data.
+ */
+static inline struct crypto_aead *ipsec_sa_transform(const struct ipsec_sa *sa)
+{
+	return sa->seqiv ?: sa->aead;
 }
 
 /**
@@ -215,6 +228,7 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
  * struct ipsec_family - everything in which IPv4 and IPv6 differ
  * @af: AF_INET or AF_INET6
  * @name: for messages
+ * @version: the first four bits of every header
  * @hdrlen: bytes of the fixed header
  * @nexthdr: byte of the fixed header that names what follows
  * @daddr: byte of the fixed header at which the destination is
@@ -239,6 +253,7 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
 struct ipsec_family {
 	unsigned short	af;
 	const char	*name;
+	unsigned int	version;
 	unsigned int	hdrlen;
 	unsigned int	nexthdr;
 	unsigned int	daddr;

@@ -125,6 +125,7 @@ static int sa_init(struct xfrm_state *x, const struct ipsec_rx_ops *rx,
  */
 int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 {
+	struct ipsec_sa *sa;
 	int err;
 
 	x->data = NULL;
@@ -133,7 +134,11 @@ int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 	      sa_init(x, &ipsec_esp_rx, &ipsec_esp_tx, ipsec_suite_esp, extack);
 	if (err)
 		return err;
-	x->data = ipsec_sa(x)->aead;
+	sa = ipsec_sa(x);
+	x->data = ipsec_sa_transform(sa);
+	/* lest a driver looks for the generator where there is none */
+	if (!sa->seqiv)
+		x->geniv = NULL;
 	err = ipsec_offload_init_state(x);
 	if (err)
 		NL_SET_ERR_MSG(extack, "No memory for the SA");

@@ -6,6 +6,7 @@
  * comes back as received, of ESP without encryption, or of UDP as if there had been ESP around
  * it, and as decrypted with the status that its module parameter asks for.
  */
+#include <crypto/aead.h>
 #include <linux/etherdevice.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -20,19 +21,24 @@
 #define NIC_FEATURES	(NETIF_F_SG | NETIF_F_FRAGLIST | NETIF_F_HW_CSUM | NETIF_F_ALL_TSO | \
 			 NETIF_F_HW_ESP | NETIF_F_HW_ESP_TX_CSUM | NETIF_F_GSO_ESP)
 
+#define NIC_QUEUES	2
+
 static unsigned int nic_status = CRYPTO_SUCCESS;
 module_param_named(status, nic_status, uint, 0644);
 MODULE_PARM_DESC(status, "of received packets, as in enum of net/xfrm.h; 1 is success");
 
 static struct net_device *nic_dev;
-static bool nic_stopped, nic_link = true;
+static bool nic_stopped, nic_single, nic_link = true;
 static struct gro_cells nic_cells;
 static struct xfrm_state __rcu *nic_in;		/* the SA for receiving, if there is one */
 
 static void nic_apply(void)
 {
+	netif_set_real_num_tx_queues(nic_dev, nic_single ? 1 : NIC_QUEUES);
 	if (nic_stopped)
 		netif_tx_stop_all_queues(nic_dev);
+	else if (nic_single)
+		netif_tx_wake_queue(netdev_get_tx_queue(nic_dev, 0));
 	else
 		netif_tx_wake_all_queues(nic_dev);
 	if (nic_link)
@@ -45,9 +51,12 @@ static int nic_set(const char *value, const struct kernel_param *param)
 {
 	int err = param_set_bool(value, param);
 
-	if (!err && nic_dev)
-		nic_apply();
-	return err;
+	if (err || !nic_dev)
+		return err;
+	rtnl_lock();
+	nic_apply();
+	rtnl_unlock();
+	return 0;
 }
 
 static const struct kernel_param_ops nic_ops_bool = {
@@ -56,11 +65,22 @@ static const struct kernel_param_ops nic_ops_bool = {
 };
 module_param_cb(stopped, &nic_ops_bool, &nic_stopped, 0644);
 MODULE_PARM_DESC(stopped, "its queues, as those of a device whose ring is full");
+module_param_cb(single, &nic_ops_bool, &nic_single, 0644);
+MODULE_PARM_DESC(single, "whether it has given up its second queue, as stopped as that was");
 module_param_cb(link, &nic_ops_bool, &nic_link, 0644);
 MODULE_PARM_DESC(link, "whether it has one");
 
+/* Drivers take over how the crypto API would generate IVs, and look for that in x->data. */
+static bool nic_finds_generator(const struct xfrm_state *x)
+{
+	return x->geniv && !strcmp(x->geniv, "seqiv") &&
+	       !strncmp(crypto_tfm_alg_name(crypto_aead_tfm(x->data)), "seqiv(", 6);
+}
+
 static int nic_add(struct xfrm_state *x)
 {
+	if (x->aead && !nic_finds_generator(x))
+		return -EINVAL;
 	if (x->xso.dir == XFRM_DEV_OFFLOAD_IN)
 		rcu_assign_pointer(nic_in, x);
 	return 0;
@@ -219,7 +239,7 @@ static int __init nic_init(void)
 	int err = -ENOMEM;
 
 	/* in front of two queues a qdisc sends on although they are stopped */
-	nic_dev = alloc_netdev_mq(0, "xnic%d", NET_NAME_ENUM, nic_setup, 2);
+	nic_dev = alloc_netdev_mq(0, "xnic%d", NET_NAME_ENUM, nic_setup, NIC_QUEUES);
 	if (!nic_dev)
 		return err;
 	err = gro_cells_init(&nic_cells, nic_dev);

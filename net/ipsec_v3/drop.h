@@ -50,6 +50,8 @@ struct ipsec_sa;
 	  "the protected packet would exceed 65535 bytes")		\
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\
 	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1)") \
+	X(TX_MOVED, "TxMoved", EINVAL, XFRMOUTSTATEPROTOERROR, here,	\
+	  "headers were put before it on its way to the device: load with offload=0") \
 	X(TX_EXHAUSTED, "TxExhausted", EOVERFLOW, XFRMOUTSTATEPROTOERROR, core, \
 	  "the SA has no sequence numbers left: rekey (RFC 4303 3.3.3)")	\
 	X(TX_CRYPTO, "TxCrypto", EIO, XFRMOUTSTATEPROTOERROR, core,	\

@@ -22,10 +22,12 @@
  * which knows it all.
  */
 #include <linux/module.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
 #include <net/esp.h>
 #include <net/gro.h>
 #include <net/gso.h>
+#include <net/lwtunnel.h>
 #include <net/protocol.h>
 
 #include "esp.h"
@@ -36,6 +38,8 @@ static bool ipsec_offload = true;
 module_param_named(offload, ipsec_offload, bool, 0444);
 MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
 
+#define OFFLOAD_NOW	BIT(31)		/* in xo->flags, of which the core has the low ones */
+
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)
 {
@@ -43,12 +47,77 @@ static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *
 	       (features | skb->dev->gso_partial_features) & NETIF_F_HW_ESP;
 }
 
-/* the core's call for every packet that will come to offload_xmit() */
+/* Does its route put headers before it (SRv6, MPLS, BPF)? */
+static bool offload_will_move(const struct sk_buff *skb)
+{
+	struct lwtunnel_state *lwt = xfrm_dst_child(skb_dst(skb))->lwtstate;
+
+	return lwtunnel_output_redirect(lwt) || lwtunnel_xmit_redirect(lwt);
+}
+
+/* The core has looked whether it fits once it is encrypted, but with a header without options, and
+ * so with another padding. IP must see how long it is: a device does not fragment.
+ */
+static bool offload_may_not_fit(const struct xfrm_state *x, const struct sk_buff *skb)
+{
+	return x->props.mode == XFRM_MODE_TRANSPORT &&
+	       skb_network_header_len(skb) > ipsec_sa(x)->family->hdrlen;
+}
+
+/* The core drops a packet that has no route behind that of its SA, with XfrmOutError. */
+static void offload_encap_failed(struct sk_buff *skb)
+{
+	struct dst_entry *behind = dst_clone(xfrm_dst_child(skb_dst(skb)));
+
+	skb_dst_drop(skb);
+	skb_dst_set(skb, behind);
+}
+
+/* as type->output does, but for the core's ear: it wants no answer */
+static void offload_encap_now(struct ipsec_sa *sa, struct sk_buff *skb)
+{
+	int err;
+
+	rcu_read_lock();
+	if (skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_help(skb))
+		err = ipsec_drop(sa, ipsec_tx_seq(skb), IPSEC_DROP_TX_NOMEM);
+	else
+		err = ipsec_output_now(sa, skb, sa->tx->prepare(sa, skb));
+	rcu_read_unlock();
+	if (unlikely(err)) {
+		offload_encap_failed(skb);
+		return;
+	}
+	skb->encapsulation = 0;
+	secpath_reset(skb);
+}
+
+/* SRv6 makes ESP the inner transport header, and then the core drops what does not look like TCP
+ * there. Where the length of TCP's header would be, there is room for the IV.
+ */
+static void offload_gso_now(const struct ipsec_sa *sa, struct xfrm_offload *xo,
+			    struct ip_esp_hdr *esp)
+{
+	xo->flags |= OFFLOAD_NOW;
+	if (sa->ivlen)
+		((struct tcphdr *)esp)->doff = sizeof(struct tcphdr) / 4;
+}
+
+/* The core's call for every packet that will come to offload_xmit(). What cannot wait so long
+ * is encrypted here, or where a GSO packet becomes segments.
+ */
 static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 {
 	struct xfrm_offload *xo = xfrm_offload(skb);
 	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
+	bool moves = unlikely(offload_will_move(skb));
 
+	if (!skb_is_gso(skb) && (moves || unlikely(offload_may_not_fit(x, skb)))) {
+		offload_encap_now(ipsec_sa(x), skb);
+		return;
+	}
+	if (moves)
+		offload_gso_now(ipsec_sa(x), xo, esp);
 	xo->proto = *skb_mac_header(skb);
 	*skb_mac_header(skb) = IPPROTO_ESP;
 	esp->spi = x->id.spi;
@@ -61,6 +130,12 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 		skb_set_inner_transport_header(skb, skb_checksum_start_offset(skb));
 }
 
+/* bytes in front of the payload */
+static unsigned int offload_hdrlen(const struct xfrm_state *x)
+{
+	return ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
+}
+
 static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *esp)
 {
 	u32 low = ntohl(esp->seq_no);
@@ -68,11 +143,16 @@ static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *e
 	return (u64)(xo->seq.hi + (low < xo->seq.low)) << 32 | low;
 }
 
-static netdev_features_t offload_features(const struct xfrm_state *x, const struct sk_buff *skb,
+static netdev_features_t offload_features(const struct xfrm_state *x, struct sk_buff *skb,
 					  netdev_features_t features)
 {
+	bool now = xfrm_offload(skb)->flags & OFFLOAD_NOW;
+
+	/* all segments, as there will be no other time to encrypt them */
+	if (unlikely(now))
+		features &= ~NETIF_F_GSO_MASK;
 	/* whoever encrypts in software needs all of it, with its checksums */
-	if (!offload_by_device(x, skb, features))
+	if (now || !offload_by_device(x, skb, features))
 		return features & ~(NETIF_F_SG | NETIF_F_CSUM_MASK | NETIF_F_SCTP_CRC);
 	if (!((features | skb->dev->gso_partial_features) & NETIF_F_HW_ESP_TX_CSUM))
 		return features & ~(NETIF_F_CSUM_MASK | NETIF_F_SCTP_CRC);
@@ -140,6 +220,53 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 	return 0;
 }
 
+/* One segment, its data at the link header; @network and @esp say where IP and ESP are. */
+static int offload_segment_now(struct xfrm_state *x, struct sk_buff *skb, unsigned int network,
+			       unsigned int esp)
+{
+	struct skb_gso_cb gso = *SKB_GSO_CB(skb);
+	struct ipsec_sa *sa = ipsec_sa(x);
+	int err;
+
+	skb_set_network_header(skb, network);
+	skb_set_transport_header(skb, esp);
+	ipsec_tx_seq_set(skb, offload_seq(xfrm_offload(skb), ip_esp_hdr(skb)));
+	__skb_pull(skb, esp + offload_hdrlen(x));
+	err = ipsec_output_now(sa, skb, ipsec_esp_tx_device(sa, skb));
+	if (unlikely(err))
+		return err;
+	__skb_push(skb, skb->data - skb_mac_header(skb));
+	secpath_reset(skb);
+	*SKB_GSO_CB(skb) = gso;
+	return 0;
+}
+
+/* What offload_encap() could not leave to the device: the headers before ESP get their lengths
+ * when this is done. A segment that fails is dropped alone; an ERR_PTR when none is left.
+ */
+static struct sk_buff *offload_segments_now(struct xfrm_state *x, struct sk_buff *segs,
+					    unsigned int network, unsigned int esp)
+{
+	struct sk_buff **link = &segs, *last = NULL, *skb;
+
+	while ((skb = *link)) {
+		if (likely(!offload_segment_now(x, skb, network, esp))) {
+			last = skb;
+			link = &skb->next;
+			continue;
+		}
+		XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
+		*link = skb->next;
+		skb_mark_not_on_list(skb);
+		kfree_skb(skb);
+	}
+	if (!last)
+		return ERR_PTR(-ENOBUFS);
+	/* where the core looks for the last one */
+	segs->prev = last;
+	return segs;
+}
+
 /* Packets that GRO has only chained keep the headroom that their NIC gave them, which is
  * too little for the headers that each of them gets now. A member may be somebody else's
  * as well, and then so is the link in it: the chain is copied.
@@ -170,24 +297,24 @@ static int offload_gso_headroom(struct sk_buff *skb)
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
 	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
+	unsigned int network = skb_network_header(skb) - skb_mac_header(skb);
 	struct xfrm_offload *xo = xfrm_offload(skb);
 	struct sk_buff *segs;
 	struct xfrm_state *x;
-	unsigned int hlen;
 	u32 taken = skb_shinfo(skb)->gso_segs;
 	u64 seq;
+	int err;
 
 	if (!xo || !(skb_shinfo(skb)->gso_type & SKB_GSO_ESP))
 		return ERR_PTR(-EINVAL);
 	x = xfrm_input_state(skb);
-	hlen = ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
-	if (!pskb_may_pull(skb, hlen))
+	if (!pskb_may_pull(skb, offload_hdrlen(x)))
 		return ERR_PTR(offload_gso_drop(x, U64_MAX, IPSEC_DROP_TX_NOMEM));
 	if (ip_esp_hdr(skb)->spi != x->id.spi)
 		return ERR_PTR(-EINVAL);
 
 	seq = offload_seq(xo, ip_esp_hdr(skb));
-	__skb_pull(skb, hlen);
+	__skb_pull(skb, offload_hdrlen(x));
 	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
 		return ERR_PTR(offload_gso_drop(x, seq, IPSEC_DROP_TX_NOMEM));
 	/* no checksum may be left to the device */
@@ -199,11 +326,16 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 					   htons(ETH_P_IPV6) : htons(ETH_P_IP));
 	else
 		segs = ipsec_sa(x)->family->segment(skb, features, xo->proto);
+	if (IS_ERR(segs))
+		return segs;
 	/* NULL: the device will segment it */
-	if (!IS_ERR(segs) && offload_number(x, xo, segs ?: skb, at, taken)) {
+	err = offload_number(x, xo, segs ?: skb, at, taken);
+	if (unlikely(err)) {
 		kfree_skb_list(segs);
-		return ERR_PTR(-EOVERFLOW);
+		return ERR_PTR(err);
 	}
+	if (unlikely(xo->flags & OFFLOAD_NOW))
+		return offload_segments_now(x, segs, network, at);
 	return segs;
 }
 
@@ -239,6 +371,20 @@ static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	return err;
 }
 
+/* Are the headers those that offload_encap() has seen? Where tc, IPVS or BPF has put others before
+ * them, the core has sought the payload in the wrong place, and what follows would be written
+ * behind the packet's end.
+ */
+static bool offload_unmoved(const struct xfrm_state *x, const struct sk_buff *skb)
+{
+	const struct ipsec_family *family = ipsec_sa(x)->family;
+
+	return skb_transport_offset(skb) == -(int)offload_hdrlen(x) &&
+	       (int)skb_network_header_len(skb) >= (int)family->hdrlen &&
+	       skb_network_header(skb)[0] >> 4 == family->version &&
+	       ip_esp_hdr(skb)->spi == x->id.spi;
+}
+
 /* What is counted already ends here. Were the core told, it would forget the segments before this
  * one, whose SA is then never freed, and drop those behind it without a word. It has to be told
  * where it would look for a last segment that it no longer has.
@@ -260,6 +406,9 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 
 	if (unlikely(!xo))
 		return -EINVAL;
+	seq = (u64)xo->seq.hi << 32 | xo->seq.low;
+	if (unlikely(!offload_unmoved(x, skb)))
+		return offload_drop(x, skb, ipsec_drop(ipsec_sa(x), seq, IPSEC_DROP_TX_MOVED));
 	seq = offload_seq(xo, ip_esp_hdr(skb));
 	if (offload_by_device(x, skb, features))
 		err = offload_to_device(ipsec_sa(x), skb, seq, xo->proto);
@@ -413,14 +562,16 @@ static const struct net_offload offload_esp = {
  * A BEET packet's length changes with what is in it. TFC padding depends on a path
  * MTU that is not known any more at the device. For a packet that is encrypted
  * later than at once, a device without a queue tells the sender that it was lost.
- * Those SAs have their GSO packets segmented early, and no device.
+ * No device writes the UDP checksum that IPv6 wants. Those SAs have their GSO
+ * packets segmented early, and no device.
  *
  * Context: process context, sleeps.
  * Return: 0 or -ENOMEM.
  */
 int ipsec_offload_init_state(struct xfrm_state *x)
 {
-	int unfit = x->props.mode == XFRM_MODE_BEET || x->tfcpad;
+	int unfit = x->props.mode == XFRM_MODE_BEET || x->tfcpad ||
+		    (x->encap && x->props.family == AF_INET6);
 
 	if (!x->type_offload)
 		return 0;

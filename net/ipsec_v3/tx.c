@@ -126,6 +126,36 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 	return err;
 }
 
+/* too late for whoever asked, who has dropped it */
+static void tx_forsaken(struct ipsec_req *req, int err)
+{
+	struct sk_buff *skb = req->skb;
+
+	tx_done(req, err ?: -EBUSY);
+	kfree_skb(skb);
+}
+
+/**
+ * ipsec_output_now() - encrypt a packet that cannot wait
+ * @sa: the SA, whose transform finishes at once, see ipsec_suite_defers()
+ * @skb: the packet, which nobody shares; its secpath holds the SA
+ * @req: the packet's request, ready to run, or an ERR_PTR that is counted
+ *
+ * Context: RCU read side; does not sleep.
+ * Return: 0 or -errno (counted); the skb stays the caller's. What finishes later for
+ * once is lost.
+ */
+int ipsec_output_now(struct ipsec_sa *sa, struct sk_buff *skb, struct ipsec_req *req)
+{
+	int err;
+
+	skb_get(skb);
+	err = tx_run(req, tx_forsaken);
+	if (likely(err != -EINPROGRESS))
+		consume_skb(skb);
+	return err == -EINPROGRESS ? -EBUSY : err;
+}
+
 /* The packet as its device gets it; it gives up its SA, which we hold on. */
 static void tx_leave_sa(struct ipsec_sa *sa, struct sk_buff *skb)
 {
@@ -144,7 +174,9 @@ static bool tx_to_device(struct sk_buff *skb)
 	struct sk_buff_head *aside = &this_cpu_ptr(&softnet_data)->xfrm_backlog;
 	u16 queue = skb_get_queue_mapping(skb);
 
-	if (netif_xmit_frozen_or_stopped(netdev_get_tx_queue(skb->dev, queue)))
+	/* one that the device has no more may never go on; the core looks for another */
+	if (queue < READ_ONCE(skb->dev->real_num_tx_queues) &&
+	    netif_xmit_frozen_or_stopped(netdev_get_tx_queue(skb->dev, queue)))
 		return false;
 	/* the core looks for a queue again, and is to find the same */
 	skb_record_rx_queue(skb, queue);

@@ -18,6 +18,7 @@ static inline bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff
 	return skb->len - skb_network_offset(skb) + tail <= sa->family->maxlen;
 }
 
+int ipsec_output_now(struct ipsec_sa *sa, struct sk_buff *skb, struct ipsec_req *req);
 int ipsec_output_device(struct ipsec_sa *sa, struct sk_buff *skb);
 
 #endif

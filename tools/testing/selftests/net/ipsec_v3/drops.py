@@ -16,7 +16,7 @@ import socket
 import struct
 import subprocess
 
-from lib import cryptd, flaky, host, impl, ktap, packet
+from lib import bpf, cryptd, flaky, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, V4, V6
@@ -216,6 +216,16 @@ def too_big(maker, shape):
     return on, act, {}, START + 1
 
 
+def moved(shape):
+    """What waits for the device to be encrypted is not where the core seeks it any more."""
+    on = esp_line(shape)
+
+    def act():
+        with bpf.moving(RIG.dut, "v0"), contextlib.suppress(OSError):
+            RIG.sockets.send(on.shape, b"x")
+    return on, act, {}, START + 1
+
+
 def raw_header():
     """A local sender builds the IP header himself, badly (RFC 4302 3.3.3.1.1)"""
     on = ah_line(V4)
@@ -254,6 +264,8 @@ for shape in (V4, V6):
     for maker, name in ((esp_line, "ESP"), (ah_line, "AH")):
         raises("TxTooBig", f"{name}, {shape}", too_big, maker, shape,
                intree_fails="the length in the IP header wraps")
+for shape in (V4, V6, T4IN4, T6IN6):
+    raises("TxMoved", f"{shape}", moved, shape, intree_fails="it is sent as it is")
 raises("TxHeader", "source route without an address", raw_header)
 
 

@@ -101,6 +101,14 @@ static void family4_finish(struct sk_buff *skb)
 	ip_send_check(ip_hdr(skb));
 }
 
+static bool family4_leads_to(const struct sk_buff *skb, u8 proto)
+{
+	const struct iphdr *ip = ip_hdr(skb);
+
+	return ip->version == 4 && ip->protocol == proto &&
+	       ip->ihl * 4 == skb_network_header_len(skb);
+}
+
 static unsigned int family4_nexthdr_at(const struct sk_buff *skb)
 {
 	return offsetof(struct iphdr, protocol);
@@ -156,7 +164,6 @@ static struct sk_buff *family4_segment(struct sk_buff *skb, netdev_features_t fe
 const struct ipsec_family ipsec_family4 = {
 	.af			= AF_INET,
 	.name			= "IPv4",
-	.version		= 4,
 	.hdrlen			= sizeof(struct iphdr),
 	.nexthdr		= offsetof(struct iphdr, protocol),
 	.daddr			= offsetof(struct iphdr, daddr),
@@ -168,6 +175,7 @@ const struct ipsec_family ipsec_family4 = {
 	.set_length		= family4_set_length,
 	.length			= family4_length,
 	.finish			= family4_finish,
+	.leads_to		= family4_leads_to,
 	.nexthdr_at		= family4_nexthdr_at,
 	.source			= family4_source,
 	.source_is		= family4_source_is,
@@ -259,6 +267,19 @@ static void family6_finish(struct sk_buff *skb)
 	family6_set_length(skb_network_header(skb), skb->len);
 }
 
+static bool family6_leads_to(const struct sk_buff *skb, u8 proto)
+{
+	const struct ipv6hdr *ip = ipv6_hdr(skb);
+	u8 nexthdr = ip->nexthdr;
+	__be16 fragment = 0;
+	int at;
+
+	if (ip->version != 6)
+		return false;
+	at = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(*ip), &nexthdr, &fragment);
+	return nexthdr == proto && at == skb_transport_offset(skb);
+}
+
 static unsigned int family6_nexthdr_at(const struct sk_buff *skb)
 {
 	return IP6CB(skb)->nhoff;
@@ -332,7 +353,6 @@ static struct sk_buff *family6_segment(struct sk_buff *skb, netdev_features_t fe
 const struct ipsec_family ipsec_family6 = {
 	.af			= AF_INET6,
 	.name			= "IPv6",
-	.version		= 6,
 	.hdrlen			= sizeof(struct ipv6hdr),
 	.nexthdr		= offsetof(struct ipv6hdr, nexthdr),
 	.daddr			= offsetof(struct ipv6hdr, daddr),
@@ -345,6 +365,7 @@ const struct ipsec_family ipsec_family6 = {
 	.set_length		= family6_set_length,
 	.length			= family6_length,
 	.finish			= family6_finish,
+	.leads_to		= family6_leads_to,
 	.nexthdr_at		= family6_nexthdr_at,
 	.source			= family6_source,
 	.source_is		= family6_source_is,

@@ -228,7 +228,6 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
  * struct ipsec_family - everything in which IPv4 and IPv6 differ
  * @af: AF_INET or AF_INET6
  * @name: for messages
- * @version: the first four bits of every header
  * @hdrlen: bytes of the fixed header
  * @nexthdr: byte of the fixed header that names what follows
  * @daddr: byte of the fixed header at which the destination is
@@ -240,6 +239,7 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
  * @set_length: write the total length into the header
  * @length: total length that a header states
  * @finish: write length and checksum of a finished packet
+ * @leads_to: is the transport header where the header in front of it ends, which names @proto
  * @nexthdr_at: where a received packet's header names the protocol of the SA
  * @source: source address of the packet
  * @source_is: is this the packet's source address
@@ -253,7 +253,6 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
 struct ipsec_family {
 	unsigned short	af;
 	const char	*name;
-	unsigned int	version;
 	unsigned int	hdrlen;
 	unsigned int	nexthdr;
 	unsigned int	daddr;
@@ -265,6 +264,7 @@ struct ipsec_family {
 	void		(*set_length)(u8 *header, unsigned int len);
 	unsigned int	(*length)(const u8 *header);
 	void		(*finish)(struct sk_buff *skb);
+	bool		(*leads_to)(const struct sk_buff *skb, u8 proto);
 	unsigned int	(*nexthdr_at)(const struct sk_buff *skb);
 	void		(*source)(const struct sk_buff *skb, xfrm_address_t *addr);
 	bool		(*source_is)(const struct sk_buff *skb, const xfrm_address_t *addr);

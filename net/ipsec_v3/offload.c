@@ -31,6 +31,7 @@
 #include <net/protocol.h>
 
 #include "esp.h"
+#include "esp_wire.h"
 #include "ipsec.h"
 #include "tx.h"
 
@@ -58,10 +59,17 @@ static bool offload_will_move(const struct sk_buff *skb)
 /* The core has looked whether it fits once it is encrypted, but with a header without options, and
  * so with another padding. IP must see how long it is: a device does not fragment.
  */
-static bool offload_may_not_fit(const struct xfrm_state *x, const struct sk_buff *skb)
+static bool offload_is_too_long(const struct xfrm_state *x, const struct sk_buff *skb)
 {
-	return x->props.mode == XFRM_MODE_TRANSPORT &&
-	       skb_network_header_len(skb) > ipsec_sa(x)->family->hdrlen;
+	const struct ipsec_sa *sa = ipsec_sa(x);
+	struct esp_plan plan;
+
+	if (x->props.mode != XFRM_MODE_TRANSPORT ||
+	    likely(skb_network_header_len(skb) == sa->family->hdrlen))
+		return false;
+	return esp_wire_plan(&plan, skb->len, 0, sa->align, sa->icvlen) ||
+	       skb->len - skb_network_offset(skb) + plan.tail >
+	       dst_mtu(xfrm_dst_child(skb_dst(skb)));
 }
 
 /* The core drops a packet that has no route behind that of its SA, with XfrmOutError. */
@@ -92,13 +100,16 @@ static void offload_encap_now(struct ipsec_sa *sa, struct sk_buff *skb)
 	secpath_reset(skb);
 }
 
-/* SRv6 makes ESP the inner transport header, and then the core drops what does not look like TCP
- * there. Where the length of TCP's header would be, there is room for the IV.
+/* No device may segment it. SRv6 makes ESP the inner transport header, and then the core drops
+ * what does not look like TCP there. Where the length of TCP's header would be there is room for
+ * the IV, if there is one.
  */
-static void offload_gso_now(const struct ipsec_sa *sa, struct xfrm_offload *xo,
-			    struct ip_esp_hdr *esp)
+static void offload_gso_now(const struct ipsec_sa *sa, struct sk_buff *skb)
 {
-	xo->flags |= OFFLOAD_NOW;
+	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
+
+	xfrm_offload(skb)->flags |= OFFLOAD_NOW;
+	skb_shinfo(skb)->gso_type |= SKB_GSO_DODGY;
 	if (sa->ivlen)
 		((struct tcphdr *)esp)->doff = sizeof(struct tcphdr) / 4;
 }
@@ -112,12 +123,12 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
 	bool moves = unlikely(offload_will_move(skb));
 
-	if (!skb_is_gso(skb) && (moves || unlikely(offload_may_not_fit(x, skb)))) {
+	if (!skb_is_gso(skb) && (moves || offload_is_too_long(x, skb))) {
 		offload_encap_now(ipsec_sa(x), skb);
 		return;
 	}
 	if (moves)
-		offload_gso_now(ipsec_sa(x), xo, esp);
+		offload_gso_now(ipsec_sa(x), skb);
 	xo->proto = *skb_mac_header(skb);
 	*skb_mac_header(skb) = IPPROTO_ESP;
 	esp->spi = x->id.spi;
@@ -241,6 +252,24 @@ static int offload_segment_now(struct xfrm_state *x, struct sk_buff *skb, unsign
 	return 0;
 }
 
+/* The first of a chain that GRO has made is the GSO packet itself, which the caller has as well. */
+static int offload_segment_own(struct xfrm_state *x, struct sk_buff **link)
+{
+	struct sk_buff *skb = *link, *own;
+
+	if (likely(!skb_shared(skb)))
+		return 0;
+	own = skb_copy(skb, GFP_ATOMIC);
+	if (!own)
+		return ipsec_drop(ipsec_sa(x), U64_MAX, IPSEC_DROP_TX_NOMEM);
+	own->next = skb->next;
+	own->prev = skb->prev;
+	*link = own;
+	skb_mark_not_on_list(skb);
+	consume_skb(skb);
+	return 0;
+}
+
 /* What offload_encap() could not leave to the device: the headers before ESP get their lengths
  * when this is done. A segment that fails is dropped alone; an ERR_PTR when none is left.
  */
@@ -248,9 +277,13 @@ static struct sk_buff *offload_segments_now(struct xfrm_state *x, struct sk_buff
 					    unsigned int network, unsigned int esp)
 {
 	struct sk_buff **link = &segs, *last = NULL, *skb;
+	int err;
 
-	while ((skb = *link)) {
-		if (likely(!offload_segment_now(x, skb, network, esp))) {
+	while (*link) {
+		err = offload_segment_own(x, link) ?:
+		      offload_segment_now(x, *link, network, esp);
+		skb = *link;
+		if (likely(!err)) {
 			last = skb;
 			link = &skb->next;
 			continue;
@@ -377,12 +410,9 @@ static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
  */
 static bool offload_unmoved(const struct xfrm_state *x, const struct sk_buff *skb)
 {
-	const struct ipsec_family *family = ipsec_sa(x)->family;
-
 	return skb_transport_offset(skb) == -(int)offload_hdrlen(x) &&
-	       (int)skb_network_header_len(skb) >= (int)family->hdrlen &&
-	       skb_network_header(skb)[0] >> 4 == family->version &&
-	       ip_esp_hdr(skb)->spi == x->id.spi;
+	       ip_esp_hdr(skb)->spi == x->id.spi &&
+	       ipsec_sa(x)->family->leads_to(skb, IPPROTO_ESP);
 }
 
 /* What is counted already ends here. Were the core told, it would forget the segments before this

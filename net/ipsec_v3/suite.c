@@ -6,7 +6,7 @@
  * API's authenc (32-bit numbers) or authencesn (64-bit numbers) template, so that
  * the datapath knows AEADs only. The IV generators of the crypto API (seqiv,
  * echainiv) are not used: the datapath writes the IV itself. But a NIC driver reads from x->data
- * how the core's ESP would generate it, so there is one where a NIC may encrypt.
+ * how the core's ESP would generate it, so there is one over each combined algorithm.
  */
 #include <crypto/authenc.h>
 #include <crypto/internal/geniv.h>

@@ -129,10 +129,14 @@ int ipsec_output(struct xfrm_state *x, struct sk_buff *skb)
 /* too late for whoever asked, who has dropped it */
 static void tx_forsaken(struct ipsec_req *req, int err)
 {
+	struct ipsec_counters __percpu *counters = req->sa->counters;
 	struct sk_buff *skb = req->skb;
 
+	rcu_read_lock();
 	tx_done(req, err ?: -EBUSY);
 	kfree_skb(skb);
+	rcu_read_unlock();
+	this_cpu_dec(counters->busy);
 }
 
 /**
@@ -149,11 +153,13 @@ int ipsec_output_now(struct ipsec_sa *sa, struct sk_buff *skb, struct ipsec_req 
 {
 	int err;
 
+	ipsec_lane_passes(sa);
 	skb_get(skb);
 	err = tx_run(req, tx_forsaken);
-	if (likely(err != -EINPROGRESS))
-		consume_skb(skb);
-	return err == -EINPROGRESS ? -EBUSY : err;
+	if (unlikely(err == -EINPROGRESS))
+		return -EBUSY;
+	consume_skb(skb);
+	return ipsec_lane_passed(sa, err);
 }
 
 /* The packet as its device gets it; it gives up its SA, which we hold on. */

@@ -21,7 +21,7 @@ from lib import impl, packet		# noqa: E402
 from lib.line import Line, Rig		# noqa: E402
 from lib.peer import Esp		# noqa: E402
 from lib.shape import V4		# noqa: E402
-from lib.suite import gcm# noqa: E402
+from lib.suite import gcm		# noqa: E402
 
 START = 68 << 32 | 1000000
 FAR = 1 << 30		# ahead of the window: more likely late than new

@@ -16,7 +16,7 @@ import time
 HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(HERE, "../selftests/net/ipsec_v3"))
 from lib import host, impl, ktap, xfrm			# noqa: E402
-from lib.suite import cbc, chacha, gcm, sha256# noqa: E402
+from lib.suite import cbc, chacha, gcm, sha256	# noqa: E402
 
 ME = int(sys.argv[1])
 PEER = 3 - ME

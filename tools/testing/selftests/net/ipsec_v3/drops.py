@@ -216,12 +216,12 @@ def too_big(maker, shape):
     return on, act, {}, START + 1
 
 
-def moved(shape):
+def moved(shape, program):
     """What waits for the device to be encrypted is not where the core seeks it any more."""
     on = esp_line(shape)
 
     def act():
-        with bpf.moving(RIG.dut, "v0"), contextlib.suppress(OSError):
+        with bpf.moving(RIG.dut, "v0", program), contextlib.suppress(OSError):
             RIG.sockets.send(on.shape, b"x")
     return on, act, {}, START + 1
 
@@ -265,7 +265,10 @@ for shape in (V4, V6):
         raises("TxTooBig", f"{name}, {shape}", too_big, maker, shape,
                intree_fails="the length in the IP header wraps")
 for shape in (V4, V6, T4IN4, T6IN6):
-    raises("TxMoved", f"{shape}", moved, shape, intree_fails="it is sent as it is")
+    raises("TxMoved", f"{shape}", moved, shape, "room", intree_fails="it is sent as it is")
+for shape in (V4, T4IN4):
+    raises("TxMoved", f"behind a header of the same family, {shape}", moved, shape, "header",
+           intree_fails="it is sent as it is")
 raises("TxHeader", "source route without an address", raw_header)
 
 

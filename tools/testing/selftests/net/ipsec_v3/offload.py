@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-from lib import cryptd, host, impl, ktap, line, nic, packet, xfrm
+from lib import bpf, cryptd, host, impl, ktap, line, nic, packet, xfrm
 from lib.pair import MTU, PORT, SIZE, SPI_AB, Figures, Pair, Tap, esp
 from lib.peer import Esp
 from lib.shape import T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6
@@ -310,6 +310,23 @@ def segments_by_nic(family, esn):
         ktap.check(len(fields) > 5 * size, f"{len(fields)} bytes")
 
 
+def by_bpf_route(state):
+    """A program may put headers before ESP, so it cannot wait for a device that would take the packet whole."""
+    here, there = nic.ENDS[4]
+    with nic.plugged() as dut:
+        dut.ip(state, host.policy_line("out", here, f"{there} proto tcp", host.template(here, there)),
+               f"route add {there} encap bpf xmit pinned {bpf.pinned('nothing')} dev {nic.DEVICE}")
+        with dut.inside():
+            sock = connected(here, there)
+        with sock:
+            sock.send(bytes(5 * SEGMENT[4]))
+            for number in range(100, 105):
+                _, data = dut.sent() or ktap.fail("nothing was sent")
+                inner, next_header, seq = Esp(gcm(), nic.SPI_OUT, False).open(packet.split(data)[2], number)
+                ktap.equal((next_header, seq, len(inner) - (inner[12] >> 4) * 4), (socket.IPPROTO_TCP, number, SEGMENT[4]),
+                           "what it carries, its number, its size")
+
+
 def software_instead(family):
     """A device is relied on for ESP and for the sum inside it, and then told not to do ESP"""
     here, there = nic.ENDS[family]
@@ -392,6 +409,10 @@ for _family in nic.ENDS:
     ktap.add(f"a device does all of IPsec, IPv{_family}", whole_by_nic, _family)
     ktap.add(f"a device does ESP no more, IPv{_family}", software_instead, _family,
              intree_fails="nobody fills in the sum inside")
+ktap.add("a device does the SA's ESP, a route of BPF", by_bpf_route, nic.state_out(gcm(), oseq=99),
+         intree_fails="a packet that is not encrypted, or not whole")
+ktap.add("a device does other SAs' ESP, a route of BPF", by_bpf_route,
+         host.state_line(*nic.ENDS[4], nic.SPI_OUT, gcm().words(), oseq=99))
 ktap.add("a device decrypts: bad padding", bad_by_nic, {"XfrmInStateProtoError": 1, "RxPadLength": 1},
          nic.SUCCESS, packet.UDP, 255)
 ktap.add("a device decrypts: a dummy packet", bad_by_nic, {"RxDummy": 1}, nic.SUCCESS, packet.NONE)

@@ -207,9 +207,11 @@ def labelled(shape, routes):
     try:
         PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
         with Tap(PAIR.a) as tap:
-            Figures(PAIR, shape, START).arrived()
+            done = Figures(PAIR, shape, START)
+            done.arrived()
             first = {data[9 if packet.version(data) == 4 else 6] for data in tap.packets()}
         ktap.check(packet.ESP not in first, "ESP went without them")
+        ktap.check(done.sent < done.segments, "no packet crossed the stack whole")
     finally:
         PAIR.a.ip(lines[1].replace("add", "del"))
 
@@ -285,6 +287,46 @@ def forwarded(feature, shape):
 for _shape in TUNNEL:
     ktap.add(f"UDP in a fraglist, forwarded, {_shape}", forwarded, "rx-gro-list", _shape)
     ktap.add(f"UDP GSO, forwarded, {_shape}", forwarded, "rx-udp-gro-forwarding", _shape)
+
+
+def esp_by_srv6(wire):
+    """What the SA has made of the next packet; the same route takes ICMP that nobody asked for"""
+    while True:
+        _, kind, data = packet.split(packet.split(wire.receive((packet.IPIP, packet.IPV6)))[2])
+        if kind == packet.ESP:
+            return data
+
+
+def chained(shape):
+    """A chain that GRO has made goes over SRv6: its first packet is the whole, which somebody else has as well"""
+    dut, suite = GATEWAY.dut, gcm()
+    ends = host.OUTER[shape.inner][1], shape.inner_there
+    peer, sent = Esp(suite, SPI_AB, True), list(datagrams(ends))
+    lines = [f"route add {SEGMENT} dev v0",
+             f"route add {net(shape.there)} encap seg6 mode encap segs {SEGMENT} dev v0"]
+    dut.ip("xfrm state flush", "xfrm policy flush", *lines,
+           f"neigh replace {SEGMENT} lladdr {host.MAC_WIRE} dev v0 nud permanent",
+           host.state_line(shape.here, shape.there, SPI_AB, suite.words(), mode="tunnel", esn=True, oseq=START),
+           host.policy_line("out", ends[0], f"{ends[1]} proto udp", host.template(shape.here, shape.there, mode="tunnel")))
+    host.ethtool(dut.name, "v0", "rx-gro-list", "on")
+    try:
+        before = dut.ip_figure(shape.inner, "InReceives")
+        dut.wire.drain()
+        with Monopoly():
+            for _, whole in sent:
+                dut.wire.send(whole)
+        for number, (data, _) in enumerate(sent, START + 1):
+            inner, _, seq = peer.open(esp_by_srv6(dut.wire), number)
+            found = packet.udp_data(*ends, packet.split(inner)[2])
+            ktap.equal((found, seq), ((1111, 2222, data), number), "datagram and number")
+        ktap.check(dut.ip_figure(shape.inner, "InReceives") - before < len(sent), "GRO joined nothing")
+    finally:
+        host.ethtool(dut.name, "v0", "rx-gro-list", "off")
+        dut.ip(*(each.replace("add", "del") for each in lines))
+
+
+for _shape in (T4IN4, T6IN6):
+    ktap.add(f"UDP in a fraglist, forwarded by SRv6, {_shape}", chained, _shape)
 
 
 def start():

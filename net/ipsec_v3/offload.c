@@ -14,7 +14,7 @@
  * The core takes as many numbers as there should be segments and names the first. The
  * ESP header of each packet holds the low half of its own; the high half follows
  * from the first, and so it does not matter in which order and how often the
- * core asks.
+ * core asks. What would be somewhere else by then is encrypted in the first two.
  *
  * Receiving. A packet is decrypted before the stack sees it, and goes in once more
  * from the start, where GRO finds what was inside. What is odd in any way (options,
@@ -81,7 +81,7 @@ static void offload_encap_failed(struct sk_buff *skb)
 	skb_dst_set(skb, behind);
 }
 
-/* as type->output does, but for the core's ear: it wants no answer */
+/* as type->output does, but the core takes no answer here */
 static void offload_encap_now(struct ipsec_sa *sa, struct sk_buff *skb)
 {
 	int err;

@@ -103,7 +103,7 @@ extern const struct ipsec_tx_ops ipsec_esp_tx, ipsec_ah_tx;
  * @x: the xfrm state that owns this object
  * @family: everything in which IPv4 and IPv6 differ, for the outer header
  * @aead: ESP's keyed transform
- * @seqiv: the crypto API's IV generator over @aead, which it owns then, or NULL
+ * @seqiv: the crypto API's IV generator for the same algorithm, which NIC drivers read, or NULL
  * @ahash: AH's keyed transform
  * @rx: how a received packet of this protocol is opened
  * @tx: how a packet of this protocol is made
@@ -165,7 +165,7 @@ static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 }
 
 /**
- * ipsec_sa_transform() - ESP's transform as the core and NIC drivers know it
+ * ipsec_sa_transform() - what the core and NIC drivers take for ESP's transform
  * @sa: the SA
  *
  * Return: what goes into x->data.

@@ -6,10 +6,9 @@
  * API's authenc (32-bit numbers) or authencesn (64-bit numbers) template, so that
  * the datapath knows AEADs only. The IV generators of the crypto API (seqiv,
  * echainiv) are not used: the datapath writes the IV itself. But a NIC driver reads from x->data
- * how the core's ESP would generate it, so there is one over each combined algorithm.
+ * how the core's ESP would generate it, so there is one for the algorithm that NICs know.
  */
 #include <crypto/authenc.h>
-#include <crypto/internal/geniv.h>
 #include <linux/rtnetlink.h>
 #include <linux/slab.h>
 
@@ -57,26 +56,6 @@ static int suite_alloc_aead(struct ipsec_sa *sa, const char *name,
 	return 0;
 }
 
-/* The transform is the one below the generator. */
-static int suite_alloc_seqiv(struct ipsec_sa *sa, const char *name,
-			     struct netlink_ext_ack *extack)
-{
-	char whole[CRYPTO_MAX_ALG_NAME];
-	struct crypto_aead *seqiv;
-
-	if (snprintf(whole, sizeof(whole), "seqiv(%s)", name) >= sizeof(whole))
-		return suite_alloc_aead(sa, name, extack);
-	seqiv = crypto_alloc_aead(whole, 0, 0);
-	/* a kernel without it can only do without NICs */
-	if (seqiv == ERR_PTR(-ENOENT))
-		return suite_alloc_aead(sa, name, extack);
-	if (IS_ERR(seqiv))
-		return suite_alloc_error(PTR_ERR(seqiv), extack);
-	sa->seqiv = seqiv;
-	sa->aead = ((struct aead_geniv_ctx *)crypto_aead_ctx(seqiv))->child;
-	return 0;
-}
-
 static int suite_set_icv(struct ipsec_sa *sa, unsigned int icvlen,
 			 struct netlink_ext_ack *extack)
 {
@@ -84,10 +63,27 @@ static int suite_set_icv(struct ipsec_sa *sa, unsigned int icvlen,
 
 	if (err)
 		return err;
-	err = crypto_aead_setauthsize(ipsec_sa_transform(sa), icvlen);
+	err = crypto_aead_setauthsize(sa->aead, icvlen);
 	if (err)
 		NL_SET_ERR_MSG(extack, "The algorithm has no ICV of this length");
 	return err;
+}
+
+/* For NIC drivers, which do AES-GCM only. It has no key, as nobody encrypts with it. */
+static int suite_alloc_seqiv(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
+{
+	struct crypto_aead *seqiv;
+
+	if (strcmp(sa->x->aead->alg_name, "rfc4106(gcm(aes))"))
+		return 0;
+	seqiv = crypto_alloc_aead("seqiv(rfc4106(gcm(aes)))", 0, 0);
+	/* a kernel without it can only do without NICs */
+	if (seqiv == ERR_PTR(-ENOENT))
+		return 0;
+	if (IS_ERR(seqiv))
+		return suite_alloc_error(PTR_ERR(seqiv), extack);
+	sa->seqiv = seqiv;
+	return crypto_aead_setauthsize(seqiv, crypto_aead_authsize(sa->aead));
 }
 
 static int suite_combined(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
@@ -95,14 +91,14 @@ static int suite_combined(struct ipsec_sa *sa, struct netlink_ext_ack *extack)
 	const struct xfrm_algo_aead *algo = sa->x->aead;
 	int err;
 
-	err = suite_alloc_seqiv(sa, algo->alg_name, extack);
+	err = suite_alloc_aead(sa, algo->alg_name, extack);
 	if (err)
 		return err;
 	err = suite_set_icv(sa, algo->alg_icv_len / 8, extack);
 	if (err)
 		return err;
-	err = crypto_aead_setkey(ipsec_sa_transform(sa), algo->alg_key, bytes(algo->alg_key_len));
-	return err ? suite_key_error(err, extack) : 0;
+	err = crypto_aead_setkey(sa->aead, algo->alg_key, bytes(algo->alg_key_len));
+	return err ? suite_key_error(err, extack) : suite_alloc_seqiv(sa, extack);
 }
 
 /* authenc's key: {rtattr: length of the cipher's key} {integrity key} {cipher key} */
@@ -319,7 +315,8 @@ void ipsec_suite_free(struct ipsec_sa *sa)
 	if (sa->rx == &ipsec_ah_rx)
 		crypto_free_ahash(sa->ahash);
 	else
-		crypto_free_aead(ipsec_sa_transform(sa));
+		crypto_free_aead(sa->aead);
+	crypto_free_aead(sa->seqiv);
 	sa->seqiv = NULL;
 	sa->aead = NULL;
 }

@@ -201,10 +201,10 @@ static u32 offload_segments(const struct sk_buff *skb)
 }
 
 /* The core frees the packet, and counts nothing. */
-static int offload_gso_drop(struct xfrm_state *x, u64 seq, enum ipsec_count reason)
+static int offload_gso_drop(struct xfrm_state *x, enum ipsec_count reason)
 {
 	XFRM_INC_STATS(xs_net(x), LINUX_MIB_XFRMOUTSTATEPROTOERROR);
-	return ipsec_drop(ipsec_sa(x), seq, reason);
+	return ipsec_drop(ipsec_sa(x), U64_MAX, reason);
 }
 
 /* In transport mode the core looks for the ESP header x->props.header_len in front of
@@ -219,7 +219,7 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 	for (skb = segs; skb; skb = skb->next)
 		n += offload_segments(skb);
 	if (unlikely(n > taken) && !offload_renumber(x, xo, n))
-		return offload_gso_drop(x, U64_MAX, IPSEC_DROP_TX_EXHAUSTED);
+		return offload_gso_drop(x, IPSEC_DROP_TX_EXHAUSTED);
 
 	seq = xo->seq.low;
 	for (skb = segs; skb; skb = skb->next) {
@@ -335,21 +335,19 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	struct sk_buff *segs;
 	struct xfrm_state *x;
 	u32 taken = skb_shinfo(skb)->gso_segs;
-	u64 seq;
 	int err;
 
 	if (!xo || !(skb_shinfo(skb)->gso_type & SKB_GSO_ESP))
 		return ERR_PTR(-EINVAL);
 	x = xfrm_input_state(skb);
 	if (!pskb_may_pull(skb, offload_hdrlen(x)))
-		return ERR_PTR(offload_gso_drop(x, U64_MAX, IPSEC_DROP_TX_NOMEM));
+		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	if (ip_esp_hdr(skb)->spi != x->id.spi)
 		return ERR_PTR(-EINVAL);
 
-	seq = offload_seq(xo, ip_esp_hdr(skb));
 	__skb_pull(skb, offload_hdrlen(x));
 	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
-		return ERR_PTR(offload_gso_drop(x, seq, IPSEC_DROP_TX_NOMEM));
+		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
 	xo->flags |= XFRM_GSO_SEGMENT;

@@ -22,7 +22,6 @@
  * which knows it all.
  */
 #include <linux/module.h>
-#include <linux/tcp.h>
 #include <linux/udp.h>
 #include <net/esp.h>
 #include <net/gro.h>
@@ -100,18 +99,14 @@ static void offload_encap_now(struct ipsec_sa *sa, struct sk_buff *skb)
 	secpath_reset(skb);
 }
 
-/* No device may segment it. SRv6 makes ESP the inner transport header, and then the core drops
- * what does not look like TCP there. Where the length of TCP's header would be there is room for
- * the IV, if there is one.
+/* No device may segment it. SRv6 makes the transport header the inner one, and then the core
+ * drops what does not look like TCP there. Who segments it finds ESP by the headers in front.
  */
-static void offload_gso_now(const struct ipsec_sa *sa, struct sk_buff *skb)
+static void offload_gso_now(struct sk_buff *skb)
 {
-	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
-
 	xfrm_offload(skb)->flags |= OFFLOAD_NOW;
 	skb_shinfo(skb)->gso_type |= SKB_GSO_DODGY;
-	if (sa->ivlen)
-		((struct tcphdr *)esp)->doff = sizeof(struct tcphdr) / 4;
+	skb->transport_header = skb->inner_transport_header;
 }
 
 /* The core's call for every packet that will come to offload_xmit(). What cannot wait so long
@@ -127,8 +122,6 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 		offload_encap_now(ipsec_sa(x), skb);
 		return;
 	}
-	if (moves)
-		offload_gso_now(ipsec_sa(x), skb);
 	xo->proto = *skb_mac_header(skb);
 	*skb_mac_header(skb) = IPPROTO_ESP;
 	esp->spi = x->id.spi;
@@ -139,6 +132,8 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 	 */
 	if (skb_is_gso(skb) && skb->ip_summed == CHECKSUM_PARTIAL)
 		skb_set_inner_transport_header(skb, skb_checksum_start_offset(skb));
+	if (moves)
+		offload_gso_now(skb);
 }
 
 /* bytes in front of the payload */
@@ -263,7 +258,6 @@ static int offload_segment_own(struct xfrm_state *x, struct sk_buff **link)
 	if (!own)
 		return ipsec_drop(ipsec_sa(x), U64_MAX, IPSEC_DROP_TX_NOMEM);
 	own->next = skb->next;
-	own->prev = skb->prev;
 	*link = own;
 	skb_mark_not_on_list(skb);
 	consume_skb(skb);

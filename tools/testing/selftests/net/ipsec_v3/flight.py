@@ -12,13 +12,12 @@ import errno
 import re
 import subprocess
 
-from lib import busy, change, flaky, host, ktap, packet
+from lib import busy, change, flaky, host, ktap, packet, srv6
 from lib.busy import let_go
 from lib.faults import LATE, LATE_FORGED, RIG, START, SUITES, flows, line, one_of
 from lib.shape import BEET, T4IN4, T6IN6, V4, V6
 from lib.whole import SEGMENTS, Whole, encrypted_for_device
-
-SEGMENT_ID = "fd99::1"
+from lib.wire import Wire
 
 # -- in flight: expiry, update, migration, policies ---------------------------------
 
@@ -104,30 +103,18 @@ def not_taken(kind, shape, error, rx, tx):
         on.sends(11)
 
 
-@contextlib.contextmanager
-def by_srv6(shape):
-    """To its far end: the headers are put before ESP, and so it cannot wait for the device"""
-    lines = [f"route add {SEGMENT_ID} dev v0",
-             f"route add {shape.there} encap seg6 mode encap segs {SEGMENT_ID} dev v0"]
-    RIG.dut.ip(f"neigh replace {SEGMENT_ID} lladdr {host.MAC_WIRE} dev v0 nud permanent", *lines)
-    try:
-        yield
-    finally:
-        RIG.dut.ip(*(each.replace("add", "del") for each in lines))
-
-
-def gives_out(route, proto, peel):
-    """What was encrypted before leaves, and each of the others is counted.  proto, peel(packet): what to
-    look for, and the ESP packet in it"""
+def gives_out(route, receive, kind):
+    """What was encrypted before leaves, and each of the others is counted.  receive(wire, packet.ESP): the next
+    ESP packet; kind: as what it is on the wire"""
     encrypted_for_device()
     taken = SEGMENTS // 2
-    with unreliable(), contextlib.closing(Whole(RIG.dut, V4.here, V4.there, START)) as whole, route:
+    with unreliable(), contextlib.closing(Whole(RIG.dut, V4.here, V4.there, START)) as whole, route():
         before = RIG.dut.counters()
         flaky.set_to(error=errno.EIO, first=taken)
         data = whole.send()
-        left = [whole.part(peel(RIG.dut.wire.receive(proto)), data) for _ in range(taken)]
+        left = [whole.part(receive(RIG.dut.wire, packet.ESP), data) for _ in range(taken)]
         ktap.equal(left, [(n, n + 1) for n in range(taken)], "segments and their numbers")
-        RIG.dut.wire.silent(proto)
+        RIG.dut.wire.silent(kind)
         lost = SEGMENTS - taken
         ktap.equal(host.delta(before, RIG.dut.counters()), {"TxCrypto": lost, "XfrmOutStateProtoError": lost},
                    "counters")
@@ -135,9 +122,9 @@ def gives_out(route, proto, peel):
     flows()
 
 
-ktap.add("cipher: gives out within a GSO packet", gives_out, contextlib.nullcontext(), packet.ESP, lambda data: data)
-ktap.add("cipher: gives out within a GSO packet, SRv6", gives_out, by_srv6(V4), packet.IPIP,
-         lambda data: packet.split(data)[2])
+ktap.add("cipher: gives out within a GSO packet", gives_out, contextlib.nullcontext, Wire.receive, packet.ESP)
+ktap.add("cipher: gives out within a GSO packet, SRv6", gives_out,
+         lambda: srv6.route(RIG.dut, V4.there, host.MAC_WIRE), srv6.receive, packet.IPIP)
 
 
 LATE_MS = 3000		# what is sent is under way longer than it takes to delete a device

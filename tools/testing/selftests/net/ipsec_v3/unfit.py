@@ -5,16 +5,18 @@ from crossing the stack whole, virtual devices between it and the wire, and pack
 were joined before they came.  All of it passes.
 """
 
+import contextlib
 import os
 import socket
 
-from lib import host, impl, ktap, line, packet
+from lib import host, impl, ktap, line, packet, srv6
 from lib.line import Monopoly, Rig, threads
 from lib.pages import Pages
 from lib.pair import MTU, SIZE, SPI_AB, Figures, Pair, Tap, comp, esp
 from lib.peer import Esp
 from lib.shape import BEET, PORT_DUT, PORT_NATT, PORT_PEER, T4IN4, T6IN4, T6IN6, TRANSPORT, TUNNEL, V4, V6
 from lib.suite import Separate, gcm
+from lib.wire import Wire
 
 IP_OPTIONS, IP_MTU_DISCOVER = 4, 10
 START = 68 << 32 | 100000
@@ -171,54 +173,51 @@ for _shape in TRANSPORT:
 
 # -- routes that put headers before a packet -------------------------------------------
 
-SEGMENT, LABEL = "fd99::1", 100
+LABEL = 100
 
 
 def by_srv6(shape):
-    PAIR.b.ip(f"addr replace {SEGMENT}/128 dev v0 nodad")
+    PAIR.b.ip(f"addr replace {srv6.SEGMENT}/128 dev v0 nodad")
     for device in ("all", "v0"):
         PAIR.b.sysctl(f"net.ipv6.conf.{device}.seg6_enabled", 1)
-    return [f"route replace {SEGMENT} dev v0",
-            f"route add {net(shape.there)} encap seg6 mode encap segs {SEGMENT} dev v0"]
+    return srv6.route(PAIR.a, shape.there)
 
 
+@contextlib.contextmanager
 def by_mpls(shape):
     hop = {4: "192.0.9.2", 6: "fd98::2"}[shape.outer]
+    route = f"{shape.there} encap mpls {LABEL} via {hop} dev v0"
     impl.modprobe("-a", "mpls_router", "mpls_iptunnel")
     PAIR.b.ip(f"addr replace {hop}/{24 if shape.outer == 4 else '64 nodad'} dev v0")
     PAIR.b.sysctl("net.mpls.platform_labels", 1000)
     PAIR.b.sysctl("net.mpls.conf.v0.input", 1)
     host.ip("-n", PAIR.b.name, "-f", "mpls", "route", "replace", str(LABEL), "dev", "lo")
-    return [f"route replace {net(hop)} dev v0",
-            f"route add {net(shape.there)} encap mpls {LABEL} via {hop} dev v0"]
+    PAIR.a.ip(f"route replace {hop} dev v0", f"route add {route}")
+    try:
+        yield
+    finally:
+        PAIR.a.ip(f"route del {route}")
 
 
-def net(address):
-    return f"{address}/{128 if ':' in address else 32}"
-
-
-def labelled(shape, routes):
+def labelled(shape, route, suite=gcm):
     """Host a puts them before its packets, host b takes them off.  What is encrypted at the device
     is encrypted too late: the lengths in those headers are written, and the packet is elsewhere."""
     if impl.INTREE:
         raise ktap.Skip("a BUG of in-tree ends the guest")
-    lines = routes(shape)
-    PAIR.a.ip(*lines)
-    try:
-        PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
-        with Tap(PAIR.a) as tap:
-            done = Figures(PAIR, shape, START)
-            done.arrived()
-            first = {data[9 if packet.version(data) == 4 else 6] for data in tap.packets()}
-        ktap.check(packet.ESP not in first, "ESP went without them")
-        ktap.check(done.sent < done.segments, "no packet crossed the stack whole")
-    finally:
-        PAIR.a.ip(lines[1].replace("add", "del"))
+    PAIR.install(shape, [esp(shape.mode)], suite(), START, True)
+    with route(shape), Tap(PAIR.a) as tap:
+        done = Figures(PAIR, shape, START)
+        done.arrived()
+        first = {data[9 if packet.version(data) == 4 else 6] for data in tap.packets()}
+    ktap.check(packet.ESP not in first, "ESP went without them")
+    ktap.check(done.sent < done.segments, "no packet crossed the stack whole")
 
 
 for _shape in (*TRANSPORT, *TUNNEL):
     for _name, _routes in (("SRv6", by_srv6), ("MPLS", by_mpls)):
         ktap.add(f"{_name}, {_shape}", labelled, _shape, _routes)
+for _shape in (V4, T6IN6):
+    ktap.add(f"SRv6, no cipher, {_shape}", labelled, _shape, by_srv6, Separate)
 
 
 # -- packets as long as the link allows ------------------------------------------------
@@ -256,8 +255,8 @@ def datagrams(ends):
         yield data, packet.ip(*ends, packet.UDP, packet.udp(*ends, 1111, 2222, data))
 
 
-def forwarded(feature, shape):
-    """They reach the gateway together, and it joins them."""
+def forwarded(feature, shape, route=contextlib.nullcontext, receive=Wire.receive):
+    """They reach the gateway together, and it joins them.  receive: as srv6.receive()"""
     dut, suite, start = GATEWAY.dut, gcm(), START
     ends = host.OUTER[shape.inner][1], shape.inner_there
     peer, sent = Esp(suite, SPI_AB, True), list(datagrams(ends))
@@ -270,14 +269,15 @@ def forwarded(feature, shape):
     host.ethtool(dut.name, "v0", feature, "on")
     before = dut.ip_figure(shape.inner, "InReceives")
     dut.wire.drain()
-    with Monopoly():
-        for _, whole in sent:
-            GATEWAY.pages.put(whole, linear=20 if shape.inner == 4 else 40)
-        GATEWAY.pages.flush()
-    for number, (data, _) in enumerate(sent, start + 1):
-        inner, _, seq = peer.open(packet.split(dut.wire.receive(packet.ESP))[2], number)
-        found = packet.udp_data(*ends, packet.split(inner)[2])
-        ktap.equal((found, seq), ((1111, 2222, data), number), "datagram and number")
+    with route():
+        with Monopoly():
+            for _, whole in sent:
+                GATEWAY.pages.put(whole, linear=20 if shape.inner == 4 else 40)
+            GATEWAY.pages.flush()
+        for number, (data, _) in enumerate(sent, start + 1):
+            inner, _, seq = peer.open(packet.split(receive(dut.wire, packet.ESP))[2], number)
+            found = packet.udp_data(*ends, packet.split(inner)[2])
+            ktap.equal((found, seq), ((1111, 2222, data), number), "datagram and number")
     host.ethtool(dut.name, "v0", feature, "off")
     seen = dut.ip_figure(shape.inner, "InReceives") - before
     ktap.check(seen < len(sent), "GRO joined nothing")
@@ -287,46 +287,9 @@ def forwarded(feature, shape):
 for _shape in TUNNEL:
     ktap.add(f"UDP in a fraglist, forwarded, {_shape}", forwarded, "rx-gro-list", _shape)
     ktap.add(f"UDP GSO, forwarded, {_shape}", forwarded, "rx-udp-gro-forwarding", _shape)
-
-
-def esp_by_srv6(wire):
-    """What the SA has made of the next packet; the same route takes ICMP that nobody asked for"""
-    while True:
-        _, kind, data = packet.split(packet.split(wire.receive((packet.IPIP, packet.IPV6)))[2])
-        if kind == packet.ESP:
-            return data
-
-
-def chained(shape):
-    """A chain that GRO has made goes over SRv6: its first packet is the whole, which somebody else has as well"""
-    dut, suite = GATEWAY.dut, gcm()
-    ends = host.OUTER[shape.inner][1], shape.inner_there
-    peer, sent = Esp(suite, SPI_AB, True), list(datagrams(ends))
-    lines = [f"route add {SEGMENT} dev v0",
-             f"route add {net(shape.there)} encap seg6 mode encap segs {SEGMENT} dev v0"]
-    dut.ip("xfrm state flush", "xfrm policy flush", *lines,
-           f"neigh replace {SEGMENT} lladdr {host.MAC_WIRE} dev v0 nud permanent",
-           host.state_line(shape.here, shape.there, SPI_AB, suite.words(), mode="tunnel", esn=True, oseq=START),
-           host.policy_line("out", ends[0], f"{ends[1]} proto udp", host.template(shape.here, shape.there, mode="tunnel")))
-    host.ethtool(dut.name, "v0", "rx-gro-list", "on")
-    try:
-        before = dut.ip_figure(shape.inner, "InReceives")
-        dut.wire.drain()
-        with Monopoly():
-            for _, whole in sent:
-                dut.wire.send(whole)
-        for number, (data, _) in enumerate(sent, START + 1):
-            inner, _, seq = peer.open(esp_by_srv6(dut.wire), number)
-            found = packet.udp_data(*ends, packet.split(inner)[2])
-            ktap.equal((found, seq), ((1111, 2222, data), number), "datagram and number")
-        ktap.check(dut.ip_figure(shape.inner, "InReceives") - before < len(sent), "GRO joined nothing")
-    finally:
-        host.ethtool(dut.name, "v0", "rx-gro-list", "off")
-        dut.ip(*(each.replace("add", "del") for each in lines))
-
-
 for _shape in (T4IN4, T6IN6):
-    ktap.add(f"UDP in a fraglist, forwarded by SRv6, {_shape}", chained, _shape)
+    ktap.add(f"UDP in a fraglist, forwarded by SRv6, {_shape}", forwarded, "rx-gro-list", _shape,
+             lambda shape=_shape: srv6.route(GATEWAY.dut, shape.there, host.MAC_WIRE), srv6.receive)
 
 
 def start():

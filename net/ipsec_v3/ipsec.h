@@ -165,17 +165,6 @@ static inline struct ipsec_sa *ipsec_sa(const struct xfrm_state *x)
 }
 
 /**
- * ipsec_sa_transform() - what the core and NIC drivers take for ESP's transform
- * @sa: the SA
- *
- * Return: what goes into x->data.
- */
-static inline struct crypto_aead *ipsec_sa_transform(const struct ipsec_sa *sa)
-{
-	return sa->seqiv ?: sa->aead;
-}
-
-/**
  * ipsec_lane_passes() - a packet is processed on the spot from here on
  * @sa: the SA
  *

@@ -142,6 +142,12 @@ static unsigned int offload_hdrlen(const struct xfrm_state *x)
 	return ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
 }
 
+/* the number of a packet, or the first of its segments' */
+static u64 offload_first(const struct xfrm_offload *xo)
+{
+	return (u64)xo->seq.hi << 32 | xo->seq.low;
+}
+
 static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *esp)
 {
 	u32 low = ntohl(esp->seq_no);
@@ -428,9 +434,9 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 
 	if (unlikely(!xo))
 		return -EINVAL;
-	seq = (u64)xo->seq.hi << 32 | xo->seq.low;
 	if (unlikely(!offload_unmoved(x, skb)))
-		return offload_drop(x, skb, ipsec_drop(ipsec_sa(x), seq, IPSEC_DROP_TX_MOVED));
+		return offload_drop(x, skb, ipsec_drop(ipsec_sa(x), offload_first(xo),
+						       IPSEC_DROP_TX_MOVED));
 	seq = offload_seq(xo, ip_esp_hdr(skb));
 	if (offload_by_device(x, skb, features))
 		err = offload_to_device(ipsec_sa(x), skb, seq, xo->proto);

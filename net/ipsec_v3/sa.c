@@ -135,8 +135,10 @@ int ipsec_esp_init_state(struct xfrm_state *x, struct netlink_ext_ack *extack)
 	if (err)
 		return err;
 	sa = ipsec_sa(x);
-	x->data = ipsec_sa_transform(sa);
-	/* lest a driver looks for the generator where there is none */
+	/* what the core and NIC drivers take for the transform; lest they look for a generator
+	 * where there is none
+	 */
+	x->data = sa->seqiv ?: sa->aead;
 	if (!sa->seqiv)
 		x->geniv = NULL;
 	err = ipsec_offload_init_state(x);

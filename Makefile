@@ -50,7 +50,7 @@ check: ## everything that proves the module, on both stock kernels and those bui
 
 faults: ## what goes wrong on a bad day, with packets in flight: on the stock kernels, and where memory fails on the debug kernel
 	@$(SETUP) build vm debug
-	@IPSEC_FAULTS=long $(CHECK) debug-kernel $(addprefix selftests-6.12/,$(FAULTS)) \
+	@IPSEC_FAULTS=long $(CHECK) debug-kernel $(addprefix selftests-6.12/,$(FAULTS) spread) \
 		$(addprefix selftests-6.1/,$(FAULTS)) $(addprefix selftests-debug/,$(FAULTS) drops refuse spread) \
 		four-cpus
 

@@ -22,6 +22,7 @@
 #include <net/gro.h>
 #include <net/hotdata.h>
 
+#include "cpus.h"
 #include "flow.h"
 #include "ipsec.h"
 #include "poll.h"
@@ -185,7 +186,7 @@ static unsigned int flow_load(const struct ipsec_lane *lane, int cpu)
 {
 	unsigned int load = flow_waiting(per_cpu_ptr(&flow_cpus, cpu));
 
-	if (!cpu_online(cpu))
+	if (!ipsec_cpu_stays(cpu))
 		return FLOW_OFFLINE;
 	if (cpu == smp_processor_id())
 		load += max(READ_ONCE(lane->count), FLOW_LANE) - FLOW_LANE;

@@ -177,7 +177,7 @@ void ipsec_follow_init(struct ipsec_follower *follow,
 /**
  * ipsec_follow() - call it when all that a CPU has handed on so far has left its queues
  * @follow: follows nothing else
- * @cpu: the CPU; for one that is offline by now, its work item is not waited for
+ * @cpu: the CPU; one that has gone offline has nothing left of what was delivered there (cpus.c)
  * @how: in what else some of it may be: IPSEC_FOLLOW_WORK, IPSEC_FOLLOW_CELLS
  *
  * Context: BH off.

@@ -32,6 +32,7 @@
 #include <linux/percpu.h>
 #include <linux/list.h>
 
+#include "cpus.h"
 #include "ipsec.h"
 #include "lane.h"
 #include "poll.h"
@@ -119,7 +120,7 @@ static bool lane_ready(struct ipsec_lane *lane)
 
 static void lane_queue_on(int cpu, struct work_struct *work)
 {
-	queue_work_on(cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
+	queue_work_on(ipsec_cpu_stays(cpu) ? cpu : WORK_CPU_UNBOUND, lane_queue, work);
 }
 
 /* In transport mode the core gives each packet that it receives to a work item of the CPU that
@@ -265,15 +266,16 @@ static bool lane_holds_back(struct ipsec_lane *lane)
 	return true;
 }
 
-/* detaches what @cpu may deliver now, oldest first; nobody else does meanwhile. Says
- * whether flows may be spread.
+/* detaches what the hand of @cpu may deliver now, oldest first; nobody else does meanwhile. Says
+ * whether flows may be spread. The hand of a CPU that goes is called elsewhere.
  */
 static struct sk_buff *lane_detach(struct ipsec_lane *lane, int cpu, bool *spread)
 {
 	struct sk_buff *list, *end = NULL;
 	unsigned int n;
 
-	if (lane->delivering || lane->cpu != cpu || lane_holds_back(lane))
+	if (lane->delivering || lane->cpu != cpu || cpu != smp_processor_id() ||
+	    !ipsec_cpu_stays(cpu) || lane_holds_back(lane))
 		return NULL;
 	list = lane->first;
 	for (n = 0; n < LANE_BATCH && lane_ready(lane); n++) {
@@ -410,14 +412,28 @@ static bool lane_follow(struct ipsec_lane *lane)
 	return false;
 }
 
-/* Nothing of before is in a queue any more. */
+/* Packets of before are on their way from that CPU; @lane->lock is held. */
+static void lane_shut_gate(struct ipsec_lane *lane, int before)
+{
+	WRITE_ONCE(lane->gated, LANE_GATE_PASSED);
+	lane->before = before;
+	lane->followed = 0;
+}
+
+/* Nothing of before is in a queue any more; but if @passed was one too few when it was looked at,
+ * all of it is waited for once more.
+ */
 static void lane_open_gate(struct ipsec_lane *lane)
 {
 	spin_lock_bh(&lane->lock);
-	/* a trial begins when packets go */
-	ipsec_pace_restart(&lane->pace, lane->delivered);
-	WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
-	lane->held = lane->count && lane_has_flows(lane) ? IPSEC_LANE_MAX : 0;
+	if (unlikely(atomic_read(&lane->passed))) {
+		lane_shut_gate(lane, lane->before);
+	} else {
+		/* a trial begins when packets go */
+		ipsec_pace_restart(&lane->pace, lane->delivered);
+		WRITE_ONCE(lane->gated, LANE_GATE_OPEN);
+		lane->held = lane->count && lane_has_flows(lane) ? IPSEC_LANE_MAX : 0;
+	}
 	spin_unlock_bh(&lane->lock);
 	lane_settle(lane);
 }
@@ -466,14 +482,6 @@ void ipsec_lane_pass(struct ipsec_lane *lane, int packets)
 	local_bh_enable();
 }
 
-/* Packets of before are on their way from that CPU; @lane->lock is held. */
-static void lane_shut_gate(struct ipsec_lane *lane, int before)
-{
-	WRITE_ONCE(lane->gated, LANE_GATE_PASSED);
-	lane->before = before;
-	lane->followed = 0;
-}
-
 /* A CPU delivers no more: the gate is shut. BH is off. */
 static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 {
@@ -482,13 +490,16 @@ static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 	lane_look_behind(lane);
 }
 
-/* leaves the lane to the CPU that brings, if that was wanted; @lane->lock is held */
+/* leaves the lane to the CPU that brings, if that was wanted, or @cpu goes; @lane->lock is held */
 static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 {
-	if (!lane->leaving || lane->delivering || lane->cpu != cpu)
+	bool leaves = lane->leaving || (lane->open && !ipsec_cpu_stays(cpu));
+	int to = ipsec_cpu_stays(lane->home) ? lane->home : cpumask_first(&ipsec_cpus);
+
+	if (!leaves || lane->gated || lane->delivering || lane->cpu != cpu)
 		return false;
 	lane_shut_gate(lane, cpu);
-	WRITE_ONCE(lane->cpu, lane->home);
+	WRITE_ONCE(lane->cpu, to);
 	WRITE_ONCE(lane->at_home, true);
 	lane->leaving = false;
 	return true;
@@ -671,7 +682,7 @@ static bool lane_call(struct ipsec_lane *lane)
 	spin_unlock_bh(&lane_wanted_lock);
 
 	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, lane->cpu) {
-		if (cpu == lane->cpu || cpu == here || !cpu_online(cpu) ||
+		if (cpu == lane->cpu || cpu == here || !ipsec_cpu_stays(cpu) ||
 		    cpumask_test_and_set_cpu(cpu, &lane_hands_awake))
 			continue;
 		lane_queue_on(cpu, &per_cpu_ptr(&lane_hands, cpu)->work);
@@ -699,8 +710,8 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 {
 	u16 cpus[LANE_CPUS];
 	unsigned int count = lane_find_cpus(lane, cpus), apart = count > 2;
+	int here = smp_processor_id(), from;
 	bool begins;
-	int from;
 
 	if (!count)
 		return;
@@ -709,11 +720,12 @@ static void lane_begin(struct ipsec_lane *lane, enum ipsec_lane_kind kind)
 	begins = !lane->open && !lane->gated;
 	if (begins) {
 		ipsec_pace_restart(&lane->pace, lane->delivered);
-		lane_shut_gate(lane, smp_processor_id());
+		lane_shut_gate(lane, here);
 		ipsec_flow_take(&lane->flows, cpus + apart, count - apart);
 		WRITE_ONCE(lane->kind, kind);
 		WRITE_ONCE(lane->cpu, cpus[0]);
 		WRITE_ONCE(lane->at_home, false);
+		lane->home = here;
 		lane->leaving = false;
 		lane->used = true;
 		WRITE_ONCE(lane->open, true);
@@ -769,7 +781,7 @@ static bool lane_stays(struct ipsec_lane *lane, int here)
 		return true;
 	if (READ_ONCE(lane->leaving))
 		return false;
-	return cpu != here && cpu_online(cpu) &&
+	return cpu != here && ipsec_cpu_stays(cpu) &&
 	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
 }
 

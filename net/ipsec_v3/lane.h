@@ -35,10 +35,10 @@ struct lane_hand;
  * @refused: how often the oldest packet was not taken when it was to be delivered, up to
  *	LANE_DOUBLED
  * @kind: enum ipsec_lane_kind: of the packet upon which another CPU delivers, or is about to
- * @leaving: the CPU that delivers shall leave that to @home
+ * @leaving: the CPU that delivers shall leave that to @home; it does by itself when it goes offline
  * @at_home: @home delivers, and closes the lane when it is empty
  * @cpu: the CPU that delivers
- * @home: the CPU that brings, and wanted that
+ * @home: the CPU that brings, or did when the lane opened
  * @hand: whose list @served is in, NULL when in none; its lock guards both
  * @served: in the list of lanes that a hand serves, or of those that it looks at later
  * @before: the CPU that delivered, or processed on the spot, before the gate was shut; nobody

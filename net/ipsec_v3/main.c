@@ -8,6 +8,7 @@
 #include <linux/module.h>
 #include <net/xfrm.h>
 
+#include "cpus.h"
 #include "crypt.h"
 #include "ipsec.h"
 #include "lane.h"
@@ -168,6 +169,7 @@ static const struct ipsec_part parts[] = {
 	{ ipsec_sa_setup, ipsec_sa_teardown },
 	{ NULL, ipsec_crypt_teardown },
 	{ ipsec_follow_setup, ipsec_follow_teardown },
+	{ ipsec_cpus_setup, ipsec_cpus_teardown },
 	{ ipsec_lane_setup, ipsec_lane_teardown },
 	{ ipsec_flow_setup, ipsec_flow_teardown },
 	{ ipsec_netns_setup, ipsec_netns_teardown },

@@ -18,6 +18,7 @@
 #include <linux/spinlock.h>
 #include <linux/tick.h>
 
+#include "cpus.h"
 #include "pace.h"
 
 #define PACE_LINGER	DIV_ROUND_UP(HZ, 10)	/* jiffies without a crowd that close a lane */
@@ -188,12 +189,13 @@ unsigned int ipsec_pace_open(struct ipsec_pace *pace, int start, u16 *cpus, unsi
 	unsigned int found = 0;
 
 	pace_measure(pace, own);
-	if (wanted && pace_waits(pace))
+	/* nor does one that goes itself begin anything */
+	if ((wanted && pace_waits(pace)) || !ipsec_cpu_stays(here))
 		return 0;
 	for_each_cpu_wrap(cpu, &ipsec_spread_cpus, start) {
 		if (found == most)
 			break;
-		if (cpu != here && cpu_online(cpu) && pace_has_time(cpu, own, wanted))
+		if (cpu != here && ipsec_cpu_stays(cpu) && pace_has_time(cpu, own, wanted))
 			cpus[found++] = cpu;
 	}
 	return !wanted || READ_ONCE(pace->alone) ? found : 0;

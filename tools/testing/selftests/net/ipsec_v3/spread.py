@@ -1058,8 +1058,22 @@ def offline(shape):
     flood.check()
 
 
+def offline_slowly(shape):
+    """For a while it is online by name, and its work items run on any of the others, of which one is late at times."""
+    if os.cpu_count() < 3:
+        raise ktap.Skip("takes two CPUs beside the one that goes")
+    if impl.modprobe("ipsec_v3_slow"):
+        raise ktap.Skip("there is no ipsec_v3_slow, which tools/testing/vm/run builds")
+    try:
+        with spread.OtherHog():
+            offline(shape)
+    finally:
+        impl.modprobe("-r", "ipsec_v3_slow")
+
+
 for shape in (V4, T4IN4):
     ktap.add(f"a CPU goes offline and comes back in a flood: {shape}", offline, shape)
+    ktap.add(f"a CPU goes offline and comes back slowly in a flood: {shape}", offline_slowly, shape)
 
 
 @ktap.case("what finishes later finishes in order")

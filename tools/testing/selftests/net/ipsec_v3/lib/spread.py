@@ -74,11 +74,13 @@ class MostlyHog:
     """The CPU that delivers has a twentieth of each second for others: what waits for
     work on every CPU goes on."""
     command = ["chrt", "-f", "50"]
+    cpu = DELIVERS
+    program = "sh"
     script = "echo; while :; do :; done"
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            [*self.command, "taskset", "-c", str(DELIVERS), "sh", "-c", self.script],
+            [*self.command, "taskset", "-c", str(self.cpu), self.program, "-c", self.script],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdout.read(1)
         return self
@@ -95,6 +97,21 @@ class LaterHog(MostlyHog):
     def go(self):
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
+
+
+class OtherHog(MostlyHog):
+    """A CPU that neither brings nor delivers has every other hundredth of a second for others."""
+    cpu = DELIVERS + 1
+    program = "python3"
+    script = """
+import time
+print(flush=True)
+while True:
+    until = time.monotonic() + .01
+    while time.monotonic() < until:
+        pass
+    time.sleep(.01)
+"""
 
 
 class Hog(MostlyHog):

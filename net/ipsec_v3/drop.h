@@ -51,7 +51,7 @@ struct ipsec_sa;
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\
 	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1)") \
 	X(TX_MOVED, "TxMoved", EINVAL, XFRMOUTSTATEPROTOERROR, here,	\
-	  "headers were put before it on its way to the device: load with offload=0") \
+	  "it got headers, or was fragmented, on its way to the device: load with offload=0") \
 	X(TX_EXHAUSTED, "TxExhausted", EOVERFLOW, XFRMOUTSTATEPROTOERROR, core, \
 	  "the SA has no sequence numbers left: rekey (RFC 4303 3.3.3)")	\
 	X(TX_CRYPTO, "TxCrypto", EIO, XFRMOUTSTATEPROTOERROR, core,	\

@@ -105,7 +105,7 @@ static bool family4_leads_to(const struct sk_buff *skb, u8 proto)
 {
 	const struct iphdr *ip = ip_hdr(skb);
 
-	return ip->version == 4 && ip->protocol == proto &&
+	return ip->version == 4 && ip->protocol == proto && !ip_is_fragment(ip) &&
 	       ip->ihl * 4 == skb_network_header_len(skb);
 }
 
@@ -277,7 +277,7 @@ static bool family6_leads_to(const struct sk_buff *skb, u8 proto)
 	if (ip->version != 6)
 		return false;
 	at = ipv6_skip_exthdr(skb, skb_network_offset(skb) + sizeof(*ip), &nexthdr, &fragment);
-	return nexthdr == proto && at == skb_transport_offset(skb);
+	return nexthdr == proto && !fragment && at == skb_transport_offset(skb);
 }
 
 static unsigned int family6_nexthdr_at(const struct sk_buff *skb)

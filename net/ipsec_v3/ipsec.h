@@ -228,7 +228,8 @@ static inline void ipsec_tx_seq_set(struct sk_buff *skb, u64 seq)
  * @set_length: write the total length into the header
  * @length: total length that a header states
  * @finish: write length and checksum of a finished packet
- * @leads_to: is the transport header where the header in front of it ends, which names @proto
+ * @leads_to: is the transport header where the header in front of it ends, which names @proto; not
+ *	in a fragment
  * @nexthdr_at: where a received packet's header names the protocol of the SA
  * @source: source address of the packet
  * @source_is: is this the packet's source address

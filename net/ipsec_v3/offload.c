@@ -13,8 +13,8 @@
  *
  * The core takes as many numbers as there should be segments and names the first. The
  * ESP header of each packet holds the low half of its own; the high half follows
- * from the first, and so it does not matter in which order and how often the
- * core asks. What would be somewhere else by then is encrypted in the first two.
+ * from the number that is named, which is near, and so it does not matter in which order and
+ * how often the core asks. What would be somewhere else by then is encrypted in the first two.
  *
  * Receiving. A packet is decrypted before the stack sees it, and goes in once more
  * from the start, where GRO finds what was inside. What is odd in any way (options,
@@ -142,17 +142,20 @@ static unsigned int offload_hdrlen(const struct xfrm_state *x)
 	return ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
 }
 
-/* the number of a packet, or the first of its segments' */
-static u64 offload_first(const struct xfrm_offload *xo)
+/* The number of a packet; the first of its segments'; or that of the last of those which the core
+ * has made before it took numbers, for they share this.
+ */
+static u64 offload_named(const struct xfrm_offload *xo)
 {
 	return (u64)xo->seq.hi << 32 | xo->seq.low;
 }
 
-static u64 offload_seq(const struct xfrm_offload *xo, const struct ip_esp_hdr *esp)
+static u64 offload_seq(const struct ipsec_sa *sa, const struct xfrm_offload *xo,
+		       const struct ip_esp_hdr *esp)
 {
 	u32 low = ntohl(esp->seq_no);
 
-	return (u64)(xo->seq.hi + (low < xo->seq.low)) << 32 | low;
+	return sa->esn ? offload_named(xo) + (s32)(low - xo->seq.low) : low;
 }
 
 static netdev_features_t offload_features(const struct xfrm_state *x, struct sk_buff *skb,
@@ -232,6 +235,17 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
 	return 0;
 }
 
+/* Are the headers those that offload_encap() has seen? Where tc, IPVS or BPF has put others before
+ * them, the core has sought the payload in the wrong place, and what follows would be written
+ * behind the packet's end.
+ */
+static bool offload_unmoved(const struct xfrm_state *x, const struct sk_buff *skb)
+{
+	return skb_transport_offset(skb) == -(int)offload_hdrlen(x) &&
+	       ip_esp_hdr(skb)->spi == x->id.spi &&
+	       ipsec_sa(x)->family->leads_to(skb, IPPROTO_ESP);
+}
+
 /* One segment, its data at the link header; @network and @esp say where IP and ESP are. */
 static int offload_segment_now(struct xfrm_state *x, struct sk_buff *skb, unsigned int network,
 			       unsigned int esp)
@@ -242,8 +256,10 @@ static int offload_segment_now(struct xfrm_state *x, struct sk_buff *skb, unsign
 
 	skb_set_network_header(skb, network);
 	skb_set_transport_header(skb, esp);
-	ipsec_tx_seq_set(skb, offload_seq(xfrm_offload(skb), ip_esp_hdr(skb)));
-	__skb_pull(skb, esp + offload_hdrlen(x));
+	__skb_pull(skb, min(skb->len, esp + offload_hdrlen(x)));
+	if (unlikely(!offload_unmoved(x, skb)))
+		return ipsec_drop(sa, offload_named(xfrm_offload(skb)), IPSEC_DROP_TX_MOVED);
+	ipsec_tx_seq_set(skb, offload_seq(sa, xfrm_offload(skb), ip_esp_hdr(skb)));
 	err = ipsec_output_now(sa, skb, ipsec_esp_tx_device(sa, skb));
 	if (unlikely(err))
 		return err;
@@ -327,6 +343,16 @@ static int offload_gso_headroom(struct sk_buff *skb)
 	return 0;
 }
 
+/* Members of a chain get a copy of what is in front of the inner header: in transport mode that is
+ * not ESP. There the core segments what is in one piece.
+ */
+static int offload_gso_chained(const struct xfrm_state *x, struct sk_buff *skb)
+{
+	if (likely(!(skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST)))
+		return 0;
+	return x->props.mode == XFRM_MODE_TUNNEL ? offload_gso_headroom(skb) : skb_linearize(skb);
+}
+
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
 	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
@@ -346,7 +372,7 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 		return ERR_PTR(-EINVAL);
 
 	__skb_pull(skb, offload_hdrlen(x));
-	if (skb_shinfo(skb)->gso_type & SKB_GSO_FRAGLIST && offload_gso_headroom(skb))
+	if (offload_gso_chained(x, skb))
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
@@ -402,17 +428,6 @@ static int offload_encrypt(struct ipsec_sa *sa, struct sk_buff *skb, u64 seq)
 	return err;
 }
 
-/* Are the headers those that offload_encap() has seen? Where tc, IPVS or BPF has put others before
- * them, the core has sought the payload in the wrong place, and what follows would be written
- * behind the packet's end.
- */
-static bool offload_unmoved(const struct xfrm_state *x, const struct sk_buff *skb)
-{
-	return skb_transport_offset(skb) == -(int)offload_hdrlen(x) &&
-	       ip_esp_hdr(skb)->spi == x->id.spi &&
-	       ipsec_sa(x)->family->leads_to(skb, IPPROTO_ESP);
-}
-
 /* What is counted already ends here. Were the core told, it would forget the segments before this
  * one, whose SA is then never freed, and drop those behind it without a word. It has to be told
  * where it would look for a last segment that it no longer has.
@@ -435,9 +450,9 @@ static int offload_xmit(struct xfrm_state *x, struct sk_buff *skb, netdev_featur
 	if (unlikely(!xo))
 		return -EINVAL;
 	if (unlikely(!offload_unmoved(x, skb)))
-		return offload_drop(x, skb, ipsec_drop(ipsec_sa(x), offload_first(xo),
+		return offload_drop(x, skb, ipsec_drop(ipsec_sa(x), offload_named(xo),
 						       IPSEC_DROP_TX_MOVED));
-	seq = offload_seq(xo, ip_esp_hdr(skb));
+	seq = offload_seq(ipsec_sa(x), xo, ip_esp_hdr(skb));
 	if (offload_by_device(x, skb, features))
 		err = offload_to_device(ipsec_sa(x), skb, seq, xo->proto);
 	else

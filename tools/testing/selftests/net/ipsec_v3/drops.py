@@ -19,6 +19,7 @@ import subprocess
 from lib import bpf, cryptd, flaky, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
+from lib.pair import Tap
 from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, V4, V6
 from lib.suite import GCM, cbc, chacha, gcm, sha256
 from lib.trace import Trace
@@ -269,6 +270,49 @@ for shape in (V4, V6, T4IN4, T6IN6):
 for shape in (V4, T4IN4):
     raises("TxMoved", f"behind a header of the same family, {shape}", moved, shape, "header",
            intree_fails="it is sent as it is")
+
+
+CUT = """table inet cut {
+	chain sent {
+		type route hook output priority 0
+		meta l4proto esp meta mark set 7
+	}
+}
+"""
+
+
+@contextlib.contextmanager
+def narrow(shape, mtu):
+    """ESP leaves by a device with that MTU, which nobody knew when it was made."""
+    family = f"-{shape.outer}"
+    if RIG.dut.run("nft", "-f", "-", input=CUT).returncode:
+        raise ktap.Skip("no nftables here")
+    RIG.dut.ip(f"link add narrow mtu {mtu} type dummy", "link set narrow up")
+    RIG.dut.run("ip", family, "rule", "add", "fwmark", "7", "table", "7")
+    RIG.dut.run("ip", family, "route", "add", "default", "dev", "narrow", "table", "7")
+    try:
+        with Tap(RIG.dut, "narrow") as tap:
+            yield tap
+    finally:
+        RIG.dut.run("nft", "delete", "table", "inet", "cut")
+        RIG.dut.run("ip", family, "rule", "del", "fwmark", "7", "table", "7")
+        RIG.dut.ip("link del narrow")
+
+
+def cut(shape):
+    """IP fragments what waits to be encrypted: the first one is not taken for the packet, nor sends IP any other then."""
+    on = esp_line(shape)
+    with narrow(shape, 1300) as tap:
+        before = on.figures()
+        with contextlib.suppress(OSError):
+            RIG.sockets.send(on.shape, bytes(2000))
+        on.settle(before, {"TxMoved": 1, mib_name(table()["TxMoved"]): 1})
+        ktap.equal([data for data in tap.packets() if packet.split(data)[1] in (packet.ESP, packet.FRAGMENT)], [],
+                   "what left of it")
+
+
+for shape in (V4, V6, T4IN4, T6IN6):
+    ktap.add(f"TxMoved: the first fragment, {shape}", cut, shape, intree_fails="one is encrypted as if it were the packet")
 raises("TxHeader", "source route without an address", raw_header)
 
 

@@ -190,14 +190,14 @@ class Figures:
 class Tap:
     """What leaves a host, as it is on the wire"""
 
-    def __init__(self, end):
-        self.end = end
+    def __init__(self, end, device="v0"):
+        self.end, self.device = end, device
 
     def __enter__(self):
         with self.end.inside():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
-        self.socket.bind(("v0", 3))
+        self.socket.bind((self.device, 3))
         return self
 
     def __exit__(self, *_):

@@ -490,30 +490,43 @@ static void lane_delivers_elsewhere(struct ipsec_lane *lane)
 	lane_look_behind(lane);
 }
 
+/* The CPU that shall deliver next: the one that brings, if that does not go as well */
+static int lane_next_cpu(const struct ipsec_lane *lane)
+{
+	int cpu = lane->home;
+
+	if (likely(ipsec_cpu_stays(cpu)))
+		return cpu;
+	cpu = cpumask_first_and(&ipsec_cpus, &ipsec_spread_cpus);
+	return cpu < nr_cpu_ids ? cpu : cpumask_first(&ipsec_cpus);
+}
+
 /* leaves the lane to the CPU that brings, if that was wanted, or @cpu goes; @lane->lock is held */
 static bool lane_hand_over(struct ipsec_lane *lane, int cpu)
 {
 	bool leaves = lane->leaving || (lane->open && !ipsec_cpu_stays(cpu));
-	int to = ipsec_cpu_stays(lane->home) ? lane->home : cpumask_first(&ipsec_cpus);
 
 	if (!leaves || lane->gated || lane->delivering || lane->cpu != cpu)
 		return false;
 	lane_shut_gate(lane, cpu);
-	WRITE_ONCE(lane->cpu, to);
+	WRITE_ONCE(lane->cpu, lane_next_cpu(lane));
 	WRITE_ONCE(lane->at_home, true);
 	lane->leaving = false;
 	return true;
 }
 
-/* Sleeps when there is nothing to do, else lets others have their turn. */
+/* Sleeps when there is nothing to do, else lets others have their turn. A hand that was called on
+ * another CPU than its own may not deliver, and is called anew from elsewhere: its work item stays
+ * where it runs, whoever queues it meanwhile.
+ */
 static void lane_rest(struct ipsec_lane *lane, int cpu)
 {
-	bool awake, later, left;
+	bool away = cpu != smp_processor_id(), awake, later, left;
 
 	spin_lock(&lane->lock);
 	left = lane_hand_over(lane, cpu);
 	awake = lane->next || lane_ready(lane);
-	later = awake && !lane->next && lane->refused;
+	later = awake && !left && (away || (!lane->next && lane->refused));
 	lane->awake = awake;
 	spin_unlock(&lane->lock);
 	if (left)
@@ -607,10 +620,11 @@ static bool lane_lend_some(void)
 	return lane;
 }
 
-/* Does this CPU work for others at all? */
+/* Does this CPU work for others at all? A hand that was called elsewhere soon ends there. */
 static bool lane_lends(const struct lane_hand *hand)
 {
-	return cpumask_test_cpu(hand->poll.cpu, &ipsec_spread_cpus);
+	return hand->poll.cpu == raw_smp_processor_id() &&
+	       cpumask_test_cpu(hand->poll.cpu, &ipsec_spread_cpus);
 }
 
 /* Sleeps when no lane wants a hand: whoever wants one after the list was looked at
@@ -781,8 +795,10 @@ static bool lane_stays(struct ipsec_lane *lane, int here)
 		return true;
 	if (READ_ONCE(lane->leaving))
 		return false;
+	/* nor is one brought home that goes itself */
 	return cpu != here && ipsec_cpu_stays(cpu) &&
-	       !ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered));
+	       (!ipsec_cpu_stays(here) ||
+		!ipsec_pace_close(&lane->pace, READ_ONCE(lane->delivered)));
 }
 
 /* shall the lane be opened, or closed */

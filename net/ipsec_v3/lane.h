@@ -36,7 +36,7 @@ struct lane_hand;
  *	LANE_DOUBLED
  * @kind: enum ipsec_lane_kind: of the packet upon which another CPU delivers, or is about to
  * @leaving: the CPU that delivers shall leave that to @home; it does by itself when it goes offline
- * @at_home: @home delivers, and closes the lane when it is empty
+ * @at_home: @home delivers, and closes the lane when it is empty; or another one, if that went
  * @cpu: the CPU that delivers
  * @home: the CPU that brings, or did when the lane opened
  * @hand: whose list @served is in, NULL when in none; its lock guards both

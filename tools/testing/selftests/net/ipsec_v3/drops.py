@@ -287,10 +287,10 @@ def narrow(shape, mtu):
     family = f"-{shape.outer}"
     if RIG.dut.run("nft", "-f", "-", input=CUT).returncode:
         raise ktap.Skip("no nftables here")
-    RIG.dut.ip(f"link add narrow mtu {mtu} type dummy", "link set narrow up")
-    RIG.dut.run("ip", family, "rule", "add", "fwmark", "7", "table", "7")
-    RIG.dut.run("ip", family, "route", "add", "default", "dev", "narrow", "table", "7")
     try:
+        RIG.dut.ip(f"link add narrow mtu {mtu} type dummy", "link set narrow up")
+        for words in ("rule add fwmark 7 table 7", "route add default dev narrow table 7"):
+            ktap.equal(RIG.dut.run("ip", family, *words.split()).returncode, 0, words)
         with Tap(RIG.dut, "narrow") as tap:
             yield tap
     finally:

@@ -175,7 +175,8 @@ def gre_late(shape, start):
     """In tunnel mode the core makes segments, and then takes a number for each; all have one before the first
     is encrypted, at the device behind a queue."""
     with in_gre(shape, shape.outer, "tunnel", start) as ends:
-        PAIR.a.run(*"tc qdisc replace dev v0 root netem delay 20ms".split())
+        if PAIR.a.run(*"tc qdisc replace dev v0 root netem delay 20ms".split()).returncode:
+            raise ktap.Skip("no netem here")
         try:
             Figures(PAIR, shape, start, ends=ends).arrived()
         finally:

@@ -301,6 +301,8 @@ def narrow(shape, mtu):
 
 def cut(shape):
     """IP fragments what waits to be encrypted: the first one is not taken for the packet, nor sends IP any other then."""
+    if impl.INTREE:
+        raise ktap.Skip("with esp6_offload, a BUG of in-tree ends the guest")
     on = esp_line(shape)
     with narrow(shape, 1300) as tap:
         before = on.figures()
@@ -312,7 +314,7 @@ def cut(shape):
 
 
 for shape in (V4, V6, T4IN4, T6IN6):
-    ktap.add(f"TxMoved: the first fragment, {shape}", cut, shape, intree_fails="one is encrypted as if it were the packet")
+    ktap.add(f"TxMoved: the first fragment, {shape}", cut, shape)
 raises("TxHeader", "source route without an address", raw_header)
 
 

@@ -319,7 +319,8 @@ def culprit(on, packets, gro, **what):
 def fire(on, packets, **what):
     """Sends them; what has changed but for IP, once the books are right.  what: of the Batch"""
     found, start = {}, time.monotonic()
-    size = min(BATCH, (len(packets) + 1) // 2)
+    # of a few, chance may have left none
+    size = min(BATCH, (len(packets) + 1) // 2) or 1
     for at in range(0, len(packets), size):
         some, gro = packets[at:at + size], at // size % 2
         RIG.gro(gro)

@@ -16,8 +16,8 @@
  *	+---------------------------------------------------------------+ |
  *	|                            payload                            | | ^
  *	+ - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - + | |
- *	|              TFC padding (tfc octets of zero)                 | | | clen
- *	+ - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - + | | (encrypted)
+ *	|              TFC padding (tfc octets of zero)                 | | | encrypted
+ *	+ - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - - + | |
  *	|   padding (pad octets: 1, 2, 3 ...)  | pad length|next header | v v
  *	+---------------------------------------------------------------+
  *	|              ICV (icv octets, none without integrity)         |
@@ -43,13 +43,11 @@
  * struct esp_plan - the lengths of one outgoing ESP packet, in octets
  * @tfc: traffic flow confidentiality padding, directly behind the payload
  * @pad: padding, without the pad length and next header octets
- * @clen: what is encrypted: payload, @tfc, @pad and the two trailer octets
  * @tail: what is appended to the payload: @tfc, @pad, trailer and ICV
  */
 struct esp_plan {
 	unsigned int tfc;
 	unsigned int pad;
-	unsigned int clen;
 	unsigned int tail;
 };
 
@@ -102,7 +100,6 @@ static inline int esp_wire_plan(struct esp_plan *p, unsigned int payload,
 
 	p->tfc = tfc;
 	p->pad = pad;
-	p->clen = plain + pad;
 	p->tail = tfc + pad + ESP_WIRE_TRAILER_LEN + icv;
 	return 0;
 }

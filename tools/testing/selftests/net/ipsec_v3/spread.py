@@ -15,7 +15,7 @@ import time
 
 from lib import busy, change, cryptd, flaky, host, impl, ktap, nic, packet, setting, spread
 from lib.faults import one_of
-from lib.line import Line, Rig
+from lib.line import Line, Rig, one_cpu
 from lib.memory import NoMemory
 from lib.peer import Esp
 from lib.shape import BEET, PORT_DUT, PORT_PEER, SPI_OUT, T4IN4, T6IN4, T6IN6, TUNNEL, V4, V6
@@ -1074,6 +1074,39 @@ def offline_slowly(shape):
 for shape in (V4, T4IN4):
     ktap.add(f"a CPU goes offline and comes back in a flood: {shape}", offline, shape)
     ktap.add(f"a CPU goes offline and comes back slowly in a flood: {shape}", offline_slowly, shape)
+
+
+def called_elsewhere(shape):
+    """While its CPU is offline the hand is called on the one that brings, which has no time for it; the CPU is back
+    when it gets there, with much to deliver that it must not, and would never again be anywhere else."""
+    if not spread.softirqs_on_their_own():
+        raise ktap.Skip("what follows packets has no time then")
+    if os.cpu_count() < 3:
+        raise ktap.Skip("takes a CPU that brings the other one back")
+    path = f"/sys/devices/system/cpu/cpu{spread.DELIVERS}/online"
+    with flaky.loaded(), spread.bringing():
+        flood = Flood(line(shape))
+        flaky.set_to(hold=1)	# the gate stays shut, and so the lane where it is
+        ktap.check(flood.spread(BURST), "nothing was spread")
+        try:
+            with spread.urgent(), spread.HomeHog() as hog:
+                setting.write(path, 0)
+                hog.go()
+                ktap.check(flood.spread(BURST), "nothing was spread when it was away")
+                with one_cpu(spread.DELIVERS + 1):
+                    setting.write(path, 1)
+                    flaky.set_to(hold=0)
+                    time.sleep(.5)	# the gate opens
+            flood.check()
+        finally:
+            setting.write(path, 1)
+            flaky.set_to(hold=0)
+            RIG.dut.flush()
+            RIG.sockets.drain()
+
+
+for shape in (T4IN4, T6IN6):
+    ktap.add(f"a CPU comes back before its hand gets to another: {shape}", called_elsewhere, shape)
 
 
 @ktap.case("what finishes later finishes in order")

@@ -56,10 +56,20 @@ def bringing(cpus=f"{BRINGS}-{DELIVERS}"):
 
 
 @contextlib.contextmanager
-def unfair():
+def urgent():
+    """This thread comes before any Hog."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(60))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+@contextlib.contextmanager
+def unfair(cpu):
     """Nor does a server leave them more than a tick, which kernels since 6.12 have besides the throttle;
     with none at all the core may warn."""
-    path = f"/sys/kernel/debug/sched/fair_server/cpu{DELIVERS}/runtime"
+    path = f"/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime"
     subprocess.run(["mount", "-t", "debugfs", "none", "/sys/kernel/debug"], check=False, stderr=subprocess.DEVNULL)
     with setting.unthrottled(), setting.of(path, 1000) if os.path.exists(path) else contextlib.nullcontext():
         yield
@@ -115,13 +125,18 @@ while True:
 
 
 class Hog(MostlyHog):
-    """Hardly anything but this and interrupts runs on the CPU that delivers."""
+    """Hardly anything but this and interrupts runs on its CPU."""
 
     def __enter__(self):
-        self.unfair = unfair()
+        self.unfair = unfair(self.cpu)
         self.unfair.__enter__()
         return super().__enter__()
 
     def __exit__(self, *_):
         super().__exit__()
         self.unfair.__exit__(None, None, None)
+
+
+class HomeHog(Hog, LaterHog):
+    """Nor on the one that brings, which has softirqs only; from go() on"""
+    cpu = BRINGS

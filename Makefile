@@ -26,10 +26,15 @@ kdir:
 	@test -f "$(KDIR)/Makefile" || { \
 		echo "no kernel headers at $(KDIR); install them with: apt-get install linux-headers-$(or $(KVER),amd64)" >&2; exit 1; }
 
-install: modules ## install the module and the modprobe.d file that puts it before the in-tree ones (DESTDIR=)
+install: booted modules ## install the module and the modprobe.d file that puts it before the in-tree ones (DESTDIR=)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) INSTALL_MOD_PATH=$(DESTDIR) modules_install
 	$(if $(DESTDIR),,depmod $(KVER))
 	install -D -m 644 packaging/modprobe.d/ipsec_v3.conf $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
+
+# in-tree would be shut out of a kernel that does not have the module
+booted:
+	@test -n "$(DESTDIR)$(filter-out file,$(origin KVER))" || test "$(KVER)" = "$$(uname -r)" || { \
+		echo "this would be installed for $(KVER), but $$(uname -r) is running: apt-get install linux-headers-$$(uname -r), or say KVER=$(KVER)" >&2; exit 1; }
 
 uninstall: ## take both away again
 	rm -f $(DESTDIR)$(MODPROBE_D)/ipsec_v3.conf
@@ -75,7 +80,7 @@ fuzz: ## libFuzzer on the pure sources (FUZZ_SECONDS=60 each), a million hostile
 			selftests-debug/hostile selftests-debug/ownership selftests-debug/config \
 			always-spread always-spread-debug
 
-selftests: ## the selftests on the newest stock kernel
+selftests: ## the selftests on 6.12
 	@$(SETUP) build vm
 	@$(CHECK) selftests-6.12
 
@@ -113,5 +118,5 @@ dkms-uninstall: ## take it away again
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s%s\n", $$1, $$2 }' Makefile
 
-.PHONY: all modules kdir install uninstall clean demo check faults soak style kunit fuzz selftests \
+.PHONY: all modules kdir booted install uninstall clean demo check faults soak style kunit fuzz selftests \
 	interop bench docs deb dkms-install dkms-source dkms-uninstall help

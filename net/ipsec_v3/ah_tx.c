@@ -31,6 +31,8 @@ static struct ipsec_req *ah_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb)
 	u64 seq = ipsec_tx_seq(skb);
 	struct ipsec_req *req;
 
+	if (!ipsec_tx_in_place(sa, skb))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_HEADER));
 	if (unlikely(!ipsec_tx_fits(sa, skb, 0)))
 		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_TOOBIG));
 	/* pages that only a device can read cannot be copied either */

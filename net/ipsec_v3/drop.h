@@ -49,9 +49,11 @@ struct ipsec_sa;
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \
 	  "the protected packet would exceed 65535 bytes")		\
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\
-	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1)") \
+	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1), too many of them, or a packet of another family than BEET's selector") \
 	X(TX_MOVED, "TxMoved", EINVAL, XFRMOUTSTATEPROTOERROR, here,	\
 	  "it got headers, or was fragmented, on its way to the device: load with offload=0") \
+	X(TX_SEGMENT, "TxSegment", EINVAL, XFRMOUTSTATEPROTOERROR, here, \
+	  "a GSO packet whose headers are not such that segments can be made of it") \
 	X(TX_EXHAUSTED, "TxExhausted", EOVERFLOW, XFRMOUTSTATEPROTOERROR, core, \
 	  "the SA has no sequence numbers left: rekey (RFC 4303 3.3.3)")	\
 	X(TX_CRYPTO, "TxCrypto", EIO, XFRMOUTSTATEPROTOERROR, core,	\
@@ -84,7 +86,7 @@ struct ipsec_sa;
 	X(TX_SPREAD, "TxSpread",						\
 	  "packets that the CPU which sent them left to others")	\
 	X(TX_COPIED, "TxCopied",					\
-	  "packets copied because their memory was not ours to write into")
+	  "packets copied because their memory was not ours to write into, or had no room at its end")
 
 #define IPSEC_COUNT_DROP(symbol, ...)	IPSEC_DROP_##symbol,
 #define IPSEC_COUNT_EVENT(symbol, ...)	IPSEC_EVENT_##symbol,

@@ -104,9 +104,12 @@ static struct ipsec_req *esp_tx_prepare(struct ipsec_sa *sa, struct sk_buff *skb
 
 static struct ipsec_req *esp_tx_output(struct ipsec_sa *sa, struct sk_buff *skb)
 {
-	struct ipsec_req *req = esp_tx_prepare(sa, skb, ipsec_tx_seq(skb),
-					       esp_tx_tfc(sa->x, skb), *skb_mac_header(skb));
+	u64 seq = ipsec_tx_seq(skb);
+	struct ipsec_req *req;
 
+	if (!ipsec_tx_in_place(sa, skb))
+		return ERR_PTR(ipsec_drop(sa, seq, IPSEC_DROP_TX_HEADER));
+	req = esp_tx_prepare(sa, skb, seq, esp_tx_tfc(sa->x, skb), *skb_mac_header(skb));
 	if (!IS_ERR(req))
 		*skb_mac_header(skb) = sa->x->encap ? IPPROTO_UDP : IPPROTO_ESP;
 	return req;

@@ -118,6 +118,11 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 	struct ip_esp_hdr *esp = ip_esp_hdr(skb);
 	bool moves = unlikely(offload_will_move(skb));
 
+	if (!ipsec_tx_in_place(ipsec_sa(x), skb)) {
+		ipsec_drop(ipsec_sa(x), ipsec_tx_seq(skb), IPSEC_DROP_TX_HEADER);
+		offload_encap_failed(skb);
+		return;
+	}
 	if (!skb_is_gso(skb) && (moves || offload_is_too_long(x, skb))) {
 		offload_encap_now(ipsec_sa(x), skb);
 		return;
@@ -241,7 +246,7 @@ static int offload_number(struct xfrm_state *x, struct xfrm_offload *xo, struct 
  */
 static bool offload_unmoved(const struct xfrm_state *x, const struct sk_buff *skb)
 {
-	return skb_transport_offset(skb) == -(int)offload_hdrlen(x) &&
+	return ipsec_tx_in_place(ipsec_sa(x), skb) &&
 	       ip_esp_hdr(skb)->spi == x->id.spi &&
 	       ipsec_sa(x)->family->leads_to(skb, IPPROTO_ESP);
 }
@@ -369,7 +374,7 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	if (!pskb_may_pull(skb, offload_hdrlen(x)))
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	if (ip_esp_hdr(skb)->spi != x->id.spi)
-		return ERR_PTR(-EINVAL);
+		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_MOVED));
 
 	__skb_pull(skb, offload_hdrlen(x));
 	if (offload_gso_chained(x, skb))
@@ -384,7 +389,8 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	else
 		segs = ipsec_sa(x)->family->segment(skb, features, xo->proto);
 	if (IS_ERR(segs))
-		return segs;
+		return ERR_PTR(offload_gso_drop(x, PTR_ERR(segs) == -ENOMEM ? IPSEC_DROP_TX_NOMEM :
+								      IPSEC_DROP_TX_SEGMENT));
 	/* NULL: the device will segment it */
 	err = offload_number(x, xo, segs ?: skb, at, taken);
 	if (unlikely(err)) {

@@ -34,6 +34,11 @@ static int sa_check(struct xfrm_state *x, struct netlink_ext_ack *extack)
 		NL_SET_ERR_MSG(extack, "ESP and AH know the modes transport, tunnel and beet");
 		return -EINVAL;
 	}
+	/* it decides upon the room for the inner header, and what that is when a packet comes */
+	if (x->props.mode == XFRM_MODE_BEET && !x->sel.family) {
+		NL_SET_ERR_MSG(extack, "Mode beet takes a selector with an address family: which packets has it inside");
+		return -EINVAL;
+	}
 	if (!ipsec_family_get(x->props.family)) {
 		NL_SET_ERR_MSG(extack, "This kernel has no such address family");
 		return -EAFNOSUPPORT;

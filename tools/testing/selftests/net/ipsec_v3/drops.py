@@ -20,9 +20,10 @@ from lib import bpf, cryptd, flaky, host, impl, ktap, packet
 from lib.line import Line, Monopoly, Rig, one_cpu
 from lib.memory import NoMemory
 from lib.pair import Tap
-from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN6, V4, V6
+from lib.shape import PORT_PEER, SPI_IN, SPI_OUT, T4IN4, T6IN4, T6IN6, V4, V6
 from lib.suite import GCM, cbc, chacha, gcm, sha256
 from lib.trace import Trace
+from lib.whole import REQID, SPI, Whole, encrypted_for_device
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TABLE = os.path.join(HERE, "../../../../../net/ipsec_v3/drop.h")
@@ -248,6 +249,90 @@ def raw_header():
     return on, act, {}, START + 1
 
 
+CHAINS = (65520, 65528)		# 16 bits do not count their end, from where a buffer begins
+FAR = "2001:db8:ffff::1"
+
+
+def long_chain(length):
+    """So many octets of IPv6 header and destination options, then as little as there can be"""
+    sizes, left = [], length - 40
+    while left:
+        sizes.append(min(left, 2048))
+        left -= sizes[-1]
+    text = b"".join(bytes([packet.NONE if last else packet.DSTOPTS, size // 8 - 1]) + bytes(size - 2)
+                    for size, last in zip(sizes, [False] * (len(sizes) - 1) + [True]))
+    return packet.ip6(V6.here, FAR, packet.DSTOPTS, text + bytes(8))
+
+
+@contextlib.contextmanager
+def far(kind):
+    """A route to a device that takes all that IPv6 can hold, in an SA"""
+    suite = sha256() if kind == "ah" else gcm()
+    RIG.dut.ip("xfrm state flush", "xfrm policy flush", "link add big mtu 70000 type dummy", "link set big up",
+               f"route add {FAR} dev big src {V6.here}",
+               host.state_line(V6.here, FAR, SPI_OUT, suite.words(kind), kind),
+               host.policy_line("out", V6.here, FAR, host.template(V6.here, FAR, kind)))
+    try:
+        with Tap(RIG.dut, "big") as tap:
+            yield tap
+    finally:
+        RIG.dut.flush()
+        RIG.dut.ip("link del big")
+
+
+def too_far(kind, length):
+    """ESP or AH would come where 16 bits of offset do not reach, or reach something else."""
+    if impl.INTREE:
+        raise ktap.Skip("an oops of in-tree ends the guest")
+    with far(kind) as tap:
+        with RIG.dut.inside():
+            raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        before = RIG.dut.counters()
+        with raw, contextlib.suppress(OSError):	# the core may tell the sender
+            raw.sendto(long_chain(length), (FAR, 0))
+        changed = host.delta(before, RIG.dut.counters())
+        left = [len(data) for data in tap.packets() if len(data) > 1000]
+    ktap.equal(left, [], "lengths of packets that have left")
+    ktap.check(changed in ({"TxHeader": 1, "XfrmOutStateProtoError": 1}, {"TxHeader": 1, "XfrmOutError": 1}),
+               f"{changed}")
+
+
+for kind in ("ah", "esp"):
+    for length in CHAINS:
+        ktap.add(f"TxHeader: {length} octets of headers before {kind.upper()}", too_far, kind, length)
+
+
+def other_family():
+    """A tunnel's IPv4 packets in BEET that has a place for the header of an IPv6 packet: what follows would
+    be written behind the packet's end, at another place for each length."""
+    if impl.INTREE:
+        raise ktap.Skip("a BUG of in-tree ends the guest")
+    inner, outer, words = T6IN4, V6, gcm().words()
+    ends = (inner.inner_here, inner.inner_there)
+    RIG.dut.ip("xfrm state flush", "xfrm policy flush",
+               host.state_line(inner.here, inner.there, SPI_OUT, words, mode="tunnel", flags="af-unspec"),
+               host.state_line(outer.here, outer.there, SPI_OUT + 1, words, mode="beet", reqid=2),
+               host.policy_line("out", *ends, host.template(inner.here, inner.there, mode="tunnel"),
+                                host.template(outer.here, outer.there, mode="beet", reqid=2)))
+    RIG.dut.wire.drain()
+    RIG.sockets.drain()
+    before = RIG.dut.counters()
+    count = 300
+    for n in range(count):
+        with contextlib.suppress(OSError):
+            RIG.sockets.send(inner, bytes(n))
+    ktap.equal(RIG.dut.wire.waiting(packet.ESP), 0, "packets that have left")
+    changed = host.delta(before, RIG.dut.counters())
+    RIG.dut.flush()
+    changed.pop("TxCopied", None)
+    changed.pop("XfrmOutError", None)
+    changed.pop("XfrmOutStateProtoError", None)
+    ktap.equal(changed, {"TxHeader": count}, "counters")
+
+
+ktap.add("TxHeader: BEET for another family", other_family)
+
+
 def exhausted(shape):
     """The last of the numbers that may be given out twice"""
     on = Line(RIG, shape, gcm(), "esp", True, 64, TOP64 - 1)
@@ -447,6 +532,35 @@ for shape in (V4, V6):
     for reason, function in (("TxCrypto", cipher_fails), ("TxDevice", device_down)):
         RAISED.setdefault(reason, []).append(str(shape))
         ktap.add(f"{reason}: {shape}", function, shape)
+
+
+# -- GSO packets of which no segments can be made -------------------------------
+
+DATA_OFFSET = 20 + 12		# in an IPv4 packet
+
+
+def too_long(virtio, data):
+    """The TCP header says that it is so long that not even one segment is behind it."""
+    size = struct.pack("=H", len(data) - 60)
+    return virtio[:4] + size + virtio[6:], data[:DATA_OFFSET] + b"\xf0" + data[DATA_OFFSET + 1:]
+
+
+def no_segments(reason, change, failing):
+    """The core says so, when it is about to be encrypted."""
+    encrypted_for_device()
+    with failing(), Trace() as trace, contextlib.closing(Whole(RIG.dut, V4.here, V4.there, START)) as whole:
+        virtio, data = change(*whole.make())
+        before = RIG.dut.counters()
+        whole.write(data, virtio)
+        ktap.equal(host.delta(before, RIG.dut.counters()), {reason: 1, mib_name(table()[reason]): 1}, "counters")
+        ktap.equal(trace.lines(REQID), [("esp", SPI, TOP64, reason)], "tracepoint")
+    RIG.dut.flush()
+
+
+for reason, change, failing in (("TxSegment", too_long, contextlib.nullcontext),
+                                ("TxNoMemory", lambda *whole: whole, lambda: NoMemory(function="skb_segment"))):
+    RAISED.setdefault(reason, []).append("GSO")
+    ktap.add(f"{reason}: a GSO packet", no_segments, reason, change, failing)
 
 
 # -- memory ------------------------------------------------------------------

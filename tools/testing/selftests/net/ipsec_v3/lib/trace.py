@@ -42,10 +42,10 @@ class Trace:
         with open(f"{TRACING}/trace", encoding="ascii") as file:
             return file.read()
 
-    def lines(self):
+    def lines(self, reqid=1):
         """[(protocol, SPI, sequence number, reason)]"""
         return [(m[1], int(m[2], 16), int(m[3]), m[4]) for m in re.finditer(
-            r"drop: proto=(\w+) spi=(\w+) seq=(\d+) reqid=1 reason=(\w+)", self.text())]
+            rf"drop: proto=(\w+) spi=(\w+) seq=(\d+) reqid={reqid} reason=(\w+)", self.text())]
 
     @staticmethod
     def records():

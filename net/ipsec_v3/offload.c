@@ -39,6 +39,7 @@ module_param_named(offload, ipsec_offload, bool, 0444);
 MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
 
 #define OFFLOAD_NOW	BIT(31)		/* in xo->flags, of which the core has the low ones */
+#define OFFLOAD_JUMBO	8		/* octets of a hop-by-hop header with a jumbo payload length */
 
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)
@@ -358,10 +359,49 @@ static int offload_gso_chained(const struct xfrm_state *x, struct sk_buff *skb)
 	return x->props.mode == XFRM_MODE_TUNNEL ? offload_gso_headroom(skb) : skb_linearize(skb);
 }
 
+/* Is this IPv6 header followed by one that has the length only (RFC 2675 2) */
+static bool offload_is_jumbo(const struct ipv6hdr *ip)
+{
+	const u8 *hop = (const u8 *)(ip + 1);
+
+	return ip->nexthdr == NEXTHDR_HOP && !hop[1] && hop[2] == IPV6_TLV_JUMBO;
+}
+
+/* What TCP sends at once may be longer than IPv6's header can say, and says it in an option that no
+ * segment shall have. The core takes that away only where TCP is next, not ESP, and not from a
+ * packet in a tunnel over IPv4. The payload is skb->data.
+ */
+static int offload_gso_unjumbo(const struct xfrm_state *x, struct sk_buff *skb)
+{
+	bool inside = x->props.mode == XFRM_MODE_TUNNEL;
+	struct ipv6hdr *ip;
+	u8 *mac;
+
+	if (likely(skb->len <= IPV6_MAXPLEN) ||
+	    (inside ? xfrm_offload(skb)->proto != IPPROTO_IPV6 : x->props.family != AF_INET6))
+		return 0;
+	if ((inside && !pskb_may_pull(skb, sizeof(*ip) + OFFLOAD_JUMBO)) || skb_cow_head(skb, 0))
+		return -ENOMEM;
+	ip = inside ? (struct ipv6hdr *)skb->data : ipv6_hdr(skb);
+	if (!offload_is_jumbo(ip))
+		return 0;
+
+	ip->nexthdr = *(u8 *)(ip + 1);
+	mac = skb_mac_header(skb);
+	memmove(mac + OFFLOAD_JUMBO, mac, (u8 *)(ip + 1) - mac);
+	skb->mac_header += OFFLOAD_JUMBO;
+	skb->network_header += OFFLOAD_JUMBO;
+	if (inside) {
+		skb->transport_header += OFFLOAD_JUMBO;
+		skb->inner_network_header += OFFLOAD_JUMBO;
+		__skb_pull(skb, OFFLOAD_JUMBO);
+	}
+	return 0;
+}
+
 static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_t features)
 {
-	unsigned int at = skb_transport_header(skb) - skb_mac_header(skb);
-	unsigned int network = skb_network_header(skb) - skb_mac_header(skb);
+	unsigned int at, network;
 	struct xfrm_offload *xo = xfrm_offload(skb);
 	struct sk_buff *segs;
 	struct xfrm_state *x;
@@ -377,8 +417,10 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_MOVED));
 
 	__skb_pull(skb, offload_hdrlen(x));
-	if (offload_gso_chained(x, skb))
+	if (offload_gso_unjumbo(x, skb) || offload_gso_chained(x, skb))
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
+	at = skb_transport_header(skb) - skb_mac_header(skb);
+	network = skb_network_header(skb) - skb_mac_header(skb);
 	/* no checksum may be left to the device */
 	skb->encap_hdr_csum = 1;
 	xo->flags |= XFRM_GSO_SEGMENT;

@@ -97,6 +97,22 @@ for _shape in (V6, T6IN4, T6IN6):
         ktap.add(f"{_name} options, {_shape}", extended, _shape, _option)
 
 
+def big(shape):
+    """More than 64 KiB at once, the length in an option that the segments do not have"""
+    PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
+    PAIR.a.ip("link set v0 gso_max_size 180000")
+    try:
+        before = PAIR.b.ip_figure(6, "InHdrErrors")
+        Figures(PAIR, shape, START, data=bytes(20 * SIZE), options=[(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)]).arrived()
+    finally:
+        PAIR.a.ip("link set v0 gso_max_size 65536")
+    ktap.equal(PAIR.b.ip_figure(6, "InHdrErrors") - before, 0, "packets that IPv6 has dropped")
+
+
+for _shape in (V6, T6IN4, T6IN6):
+    ktap.add(f"BIG TCP, {_shape}", big, _shape)
+
+
 def tfc(shape):
     PAIR.install(shape, [esp("tunnel")], gcm(), more="tfcpad 1000")
     with Tap(PAIR.a) as tap:

@@ -49,7 +49,7 @@ struct ipsec_sa;
 	X(TX_TOOBIG, "TxTooBig", EMSGSIZE, XFRMOUTSTATEPROTOERROR, core, \
 	  "the protected packet would exceed 65535 bytes")		\
 	X(TX_HEADER, "TxHeader", EINVAL, XFRMOUTSTATEPROTOERROR, core,	\
-	  "malformed IP options or extension headers before AH (RFC 4302 3.3.3.1), too many of them, or a packet of another family than BEET's selector") \
+	  "malformed headers before AH (RFC 4302 3.3.3.1), too many, or not of the SA's mode") \
 	X(TX_MOVED, "TxMoved", EINVAL, XFRMOUTSTATEPROTOERROR, here,	\
 	  "it got headers, or was fragmented, on its way to the device: load with offload=0") \
 	X(TX_SEGMENT, "TxSegment", EINVAL, XFRMOUTSTATEPROTOERROR, here, \
@@ -86,7 +86,7 @@ struct ipsec_sa;
 	X(TX_SPREAD, "TxSpread",						\
 	  "packets that the CPU which sent them left to others")	\
 	X(TX_COPIED, "TxCopied",					\
-	  "packets copied because their memory was not ours to write into, or had no room at its end")
+	  "packets copied because their memory was not ours to write into, or too small")
 
 #define IPSEC_COUNT_DROP(symbol, ...)	IPSEC_DROP_##symbol,
 #define IPSEC_COUNT_EVENT(symbol, ...)	IPSEC_EVENT_##symbol,

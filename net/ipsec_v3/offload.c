@@ -39,7 +39,7 @@ module_param_named(offload, ipsec_offload, bool, 0444);
 MODULE_PARM_DESC(offload, "GSO, GRO and device offload of ESP: leave packets whole and unencrypted down to the device (default on)");
 
 #define OFFLOAD_NOW	BIT(31)		/* in xo->flags, of which the core has the low ones */
-#define OFFLOAD_JUMBO	8		/* octets of a hop-by-hop header with a jumbo payload length */
+#define OFFLOAD_JUMBO	8		/* octets of a hop-by-hop header with a length in it */
 
 static bool offload_by_device(const struct xfrm_state *x, const struct sk_buff *skb,
 			      netdev_features_t features)

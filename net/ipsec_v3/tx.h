@@ -25,8 +25,9 @@ static inline bool ipsec_tx_fits(const struct ipsec_sa *sa, const struct sk_buff
  * @sa: the SA
  * @skb: the packet, its data at the payload
  *
- * Not in BEET mode, where the payload is of another family than the SA's selector says and the core has
- * reserved for; nor behind so many extension headers that sk_buff::transport_header cannot count them.
+ * Not in BEET mode, where the payload is of another family than the SA's selector says and the
+ * core has reserved for; nor behind so many extension headers that sk_buff::transport_header
+ * cannot count them.
  * All that is written depends on it.
  *
  * Return: true when it does.

@@ -348,7 +348,8 @@ def narrow(a, b, family):
     """A link of 1300 bytes behind the router; once that is known, no packet is lost any more"""
     a.router.ip("link set to-b mtu 1300")
     b.ip("link set v0 mtu 1300")
-    conns, since = ends.establish(a, b, family=family, esn="yes")
+    # in the queue before the link between two guests, flows overtake each other
+    conns, since = ends.establish(a, b, family=family, esn="yes", window=4096)
     there, here = ends.inner("b", family), ends.inner("a", family)
     a.tcp(there, here, size=200000)
     b.tcp(here, there, size=200000)

@@ -33,7 +33,7 @@ install: booted modules ## install the module and the modprobe.d file that puts 
 
 # in-tree would be shut out of a kernel that does not have the module
 booted:
-	@test -n "$(DESTDIR)$(filter-out file,$(origin KVER))" || test "$(KVER)" = "$$(uname -r)" || { \
+	@test -n "$(DESTDIR)$(filter-out file,$(origin KVER) $(origin KDIR))" || test -z "$(KVER)" || test "$(KVER)" = "$$(uname -r)" || { \
 		echo "this would be installed for $(KVER), but $$(uname -r) is running: apt-get install linux-headers-$$(uname -r), or say KVER=$(KVER)" >&2; exit 1; }
 
 uninstall: ## take both away again

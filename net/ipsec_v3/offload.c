@@ -369,15 +369,17 @@ static bool offload_is_jumbo(const struct ipv6hdr *ip)
 
 /* What TCP sends at once may be longer than IPv6's header can say, and says it in an option that no
  * segment shall have. The core takes that away only where TCP is next, not ESP, and not from a
- * packet in a tunnel over IPv4. The payload is skb->data.
+ * packet in a tunnel over IPv4. The payload is skb->data. What is in front of the option goes
+ * along, from where the core began to segment: behind labels of MPLS it sets the MAC header anew.
  */
 static int offload_gso_unjumbo(const struct xfrm_state *x, struct sk_buff *skb)
 {
 	bool inside = x->props.mode == XFRM_MODE_TUNNEL;
 	struct ipv6hdr *ip;
-	u8 *mac;
+	u8 *first;
 
-	if (likely(skb->len <= IPV6_MAXPLEN) ||
+	/* counted from the outer header, so not too strict */
+	if (likely(skb->len - skb_network_offset(skb) <= IPV6_MAXPLEN) ||
 	    (inside ? xfrm_offload(skb)->proto != IPPROTO_IPV6 : x->props.family != AF_INET6))
 		return 0;
 	if ((inside && !pskb_may_pull(skb, sizeof(*ip) + OFFLOAD_JUMBO)) || skb_cow_head(skb, 0))
@@ -387,8 +389,9 @@ static int offload_gso_unjumbo(const struct xfrm_state *x, struct sk_buff *skb)
 		return 0;
 
 	ip->nexthdr = *(u8 *)(ip + 1);
-	mac = skb_mac_header(skb);
-	memmove(mac + OFFLOAD_JUMBO, mac, (u8 *)(ip + 1) - mac);
+	first = skb->head + SKB_GSO_CB(skb)->mac_offset;
+	memmove(first + OFFLOAD_JUMBO, first, (u8 *)(ip + 1) - first);
+	SKB_GSO_CB(skb)->mac_offset += OFFLOAD_JUMBO;
 	skb->mac_header += OFFLOAD_JUMBO;
 	skb->network_header += OFFLOAD_JUMBO;
 	if (inside) {

@@ -7,7 +7,9 @@ were joined before they came.  All of it passes.
 
 import contextlib
 import os
+import re
 import socket
+import subprocess
 
 from lib import host, impl, ktap, line, packet, srv6
 from lib.line import Monopoly, Rig, threads
@@ -95,22 +97,6 @@ def extended(shape, option):
 for _shape in (V6, T6IN4, T6IN6):
     for _name, _option in (("hop-by-hop", socket.IPV6_HOPOPTS), ("destination", socket.IPV6_DSTOPTS)):
         ktap.add(f"{_name} options, {_shape}", extended, _shape, _option)
-
-
-def big(shape):
-    """More than 64 KiB at once, the length in an option that the segments do not have"""
-    PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
-    PAIR.a.ip("link set v0 gso_max_size 180000")
-    try:
-        before = PAIR.b.ip_figure(6, "InHdrErrors")
-        Figures(PAIR, shape, START, data=bytes(20 * SIZE), options=[(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)]).arrived()
-    finally:
-        PAIR.a.ip("link set v0 gso_max_size 65536")
-    ktap.equal(PAIR.b.ip_figure(6, "InHdrErrors") - before, 0, "packets that IPv6 has dropped")
-
-
-for _shape in (V6, T6IN4, T6IN6):
-    ktap.add(f"BIG TCP, {_shape}", big, _shape)
 
 
 def tfc(shape):
@@ -256,6 +242,50 @@ for _shape in (*TRANSPORT, *TUNNEL):
         ktap.add(f"{_name}, {_shape}", labelled, _shape, _routes)
 for _shape in (V4, T6IN6):
     ktap.add(f"SRv6, no cipher, {_shape}", labelled, _shape, by_srv6, Separate)
+
+
+# -- BIG TCP -----------------------------------------------------------------------------
+
+LONG = """table inet big {
+	counter long {}
+	chain sent {
+		type filter hook output priority 0
+		meta length > 65575 counter name long
+	}
+}
+"""
+
+
+@contextlib.contextmanager
+def more_than_ip_says():
+    """TCP may send more than 64 KiB at once; how often it did"""
+    if PAIR.a.run("nft", "-f", "-", input=LONG).returncode:
+        raise ktap.Skip("no nftables here")
+    PAIR.a.ip("link set v0 gso_max_size 180000")
+    try:
+        yield lambda: int(re.search(r"packets (\d+)", PAIR.a.run(
+            "nft", "list", "counter", "inet", "big", "long", stdout=subprocess.PIPE).stdout)[1])
+    finally:
+        PAIR.a.ip("link set v0 gso_max_size 65536")
+        PAIR.a.run("nft", "delete", "table", "inet", "big")
+
+
+def big(shape):
+    """The length is in an option that the segments do not have; they are smaller than the path takes."""
+    PAIR.install(shape, [esp(shape.mode)], gcm(), START, True)
+    before = PAIR.b.ip_figure(6, "InHdrErrors")
+    with more_than_ip_says() as so_far:
+        for _ in range(4):	# it is not always bold enough
+            Figures(PAIR, shape, START, data=bytes(20 * SIZE),
+                    options=[(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)]).arrived()
+            ktap.equal(PAIR.b.ip_figure(6, "InHdrErrors") - before, 0, "packets that IPv6 has dropped")
+            if so_far():
+                return
+    raise ktap.Skip("TCP never sent so much at once")
+
+
+for _shape in (V6, T6IN4, T6IN6):
+    ktap.add(f"BIG TCP, {_shape}", big, _shape)
 
 
 # -- packets as long as the link allows ------------------------------------------------

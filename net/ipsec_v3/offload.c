@@ -142,12 +142,6 @@ static void offload_encap(struct xfrm_state *x, struct sk_buff *skb)
 		offload_gso_now(skb);
 }
 
-/* bytes in front of the payload */
-static unsigned int offload_hdrlen(const struct xfrm_state *x)
-{
-	return ipsec_sa(x)->hdrlen + (x->encap ? sizeof(struct udphdr) : 0);
-}
-
 /* The number of a packet; the first of its segments'; or that of the last of those which the core
  * has made before it took numbers, for they share this.
  */
@@ -262,7 +256,7 @@ static int offload_segment_now(struct xfrm_state *x, struct sk_buff *skb, unsign
 
 	skb_set_network_header(skb, network);
 	skb_set_transport_header(skb, esp);
-	__skb_pull(skb, min(skb->len, esp + offload_hdrlen(x)));
+	__skb_pull(skb, min(skb->len, esp + ipsec_tx_hdrlen(ipsec_sa(x))));
 	if (unlikely(!offload_unmoved(x, skb)))
 		return ipsec_drop(sa, offload_named(xfrm_offload(skb)), IPSEC_DROP_TX_MOVED);
 	ipsec_tx_seq_set(skb, offload_seq(sa, xfrm_offload(skb), ip_esp_hdr(skb)));
@@ -414,12 +408,12 @@ static struct sk_buff *offload_gso_segment(struct sk_buff *skb, netdev_features_
 	if (!xo || !(skb_shinfo(skb)->gso_type & SKB_GSO_ESP))
 		return ERR_PTR(-EINVAL);
 	x = xfrm_input_state(skb);
-	if (!pskb_may_pull(skb, offload_hdrlen(x)))
+	if (!pskb_may_pull(skb, ipsec_tx_hdrlen(ipsec_sa(x))))
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	if (ip_esp_hdr(skb)->spi != x->id.spi)
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_MOVED));
 
-	__skb_pull(skb, offload_hdrlen(x));
+	__skb_pull(skb, ipsec_tx_hdrlen(ipsec_sa(x)));
 	if (offload_gso_unjumbo(x, skb) || offload_gso_chained(x, skb))
 		return ERR_PTR(offload_gso_drop(x, IPSEC_DROP_TX_NOMEM));
 	at = skb_transport_header(skb) - skb_mac_header(skb);

@@ -282,7 +282,7 @@ def far(kind):
 
 def too_far(kind, length):
     """ESP or AH would come where 16 bits of offset do not reach, or reach something else."""
-    if impl.INTREE:
+    if impl.INTREE and kind == "ah":
         raise ktap.Skip("an oops of in-tree ends the guest")
     with far(kind) as tap:
         with RIG.dut.inside():
@@ -299,7 +299,8 @@ def too_far(kind, length):
 
 for kind in ("ah", "esp"):
     for length in CHAINS:
-        ktap.add(f"TxHeader: {length} octets of headers before {kind.upper()}", too_far, kind, length)
+        ktap.add(f"TxHeader: {length} octets of headers before {kind.upper()}", too_far, kind, length,
+                 intree_fails="it is sent" if kind == "esp" else None)
 
 
 def other_family():
@@ -325,9 +326,7 @@ def other_family():
     changed = host.delta(before, RIG.dut.counters())
     RIG.dut.flush()
     changed.pop("TxCopied", None)
-    changed.pop("XfrmOutError", None)
-    changed.pop("XfrmOutStateProtoError", None)
-    ktap.equal(changed, {"TxHeader": count}, "counters")
+    ktap.equal(changed, {"TxHeader": count, "XfrmOutStateProtoError": count}, "counters")
 
 
 ktap.add("TxHeader: BEET for another family", other_family)
